@@ -1,0 +1,9 @@
+//! Every byte that Tally stores, signs, sends or anchors is defined in this crate.
+//!
+//! *In scope*: ids, hashes, keys, frames, entries, stored runs, notes, checkpoints, proofs, tiles, receipts,
+//! canonical JSON, and the bounds of all of them.
+//! *Out of scope*: I/O, clocks, randomness (batch verification takes its random source as an argument), async.
+//! Each format has a page in `docs/formats/`.
+
+pub mod hash;
+pub mod id;

@@ -1,0 +1,2 @@
+//! The manual of this repository: `cargo xtask`.
+fn main() {}
