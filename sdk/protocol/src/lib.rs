@@ -5,5 +5,9 @@
 //! *Out of scope*: I/O, clocks, randomness (batch verification takes its random source as an argument), async.
 //! Each format has a page in `docs/formats/`.
 
+pub mod error;
 pub mod hash;
 pub mod id;
+pub mod key;
+pub mod limits;
+pub mod time;
