@@ -7,7 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tally_merkle::batch::ves_root;
 use tally_protocol::batch::Commitment;
@@ -22,8 +21,7 @@ use crate::watermarks::Rung;
 
 /// The committing thread's life: until the pipeline stops.
 pub(crate) fn run(shared: &Arc<Shared>) {
-    while !shared.stop.load(Ordering::Acquire) {
-        shared.stopped.wait(shared.config.commit_interval);
+    while !shared.stopped.wait(shared.config.commit_interval) {
         if !shared.watermarks.may_work() {
             return;
         }

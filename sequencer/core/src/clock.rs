@@ -4,7 +4,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use tally_protocol::limits::CLOCK_STEP_MAX_MICROS;
+use tally_protocol::limits::CLOCK_STEP_MAX;
 use tally_protocol::time::LogTime;
 
 /// What the core knows of time.
@@ -54,7 +54,7 @@ const REANCHOR_MICROS: u64 = 60_000_000;
 /// Tells a wall clock that was stepped from one that runs.
 ///
 /// Log time never falls, so a wall clock stepped forward by an hour could never be taken back. Past
-/// [`CLOCK_STEP_MAX_MICROS`] of difference to the monotonic clock, ordering stops instead.
+/// [`CLOCK_STEP_MAX`] of difference to the monotonic clock, ordering stops instead.
 #[derive(Debug)]
 pub struct StepGuard {
     wall: u64,
@@ -77,7 +77,7 @@ impl StepGuard {
         let moved = i128::from(wall.micros()) - i128::from(self.wall);
         let elapsed = i128::from(monotonic) - i128::from(self.monotonic);
         let step = moved - elapsed;
-        if step.unsigned_abs() > u128::from(CLOCK_STEP_MAX_MICROS) {
+        if step.unsigned_abs() > CLOCK_STEP_MAX.as_micros() {
             return Err(step);
         }
         if monotonic.saturating_sub(self.monotonic) >= REANCHOR_MICROS {

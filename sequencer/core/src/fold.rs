@@ -4,8 +4,6 @@
 //! Where runs were cut leaves no trace: leaves are appended one by one, so any cut of the same events gives the same
 //! tree and the same tiles.
 
-use std::sync::Arc;
-
 use tally_merkle::frontier::Frontier;
 use tally_merkle::run_tree::RunTree;
 use tally_merkle::tiles::{Edge, FullTile};
@@ -39,7 +37,7 @@ pub(crate) struct FoldedRun {
 /// What the tree gained.
 pub(crate) struct Grown {
     pub(crate) paths: RunTree,
-    pub(crate) tiles: Vec<Arc<FullTile>>,
+    pub(crate) tiles: Vec<FullTile>,
 }
 
 /// The leaf of one event.
@@ -64,7 +62,7 @@ impl Tree {
     /// Appends leaves: the one way the tree grows, in normal work and in recovery.
     pub(crate) fn grow(&mut self, leaves: &[LeafHash]) -> Grown {
         let paths = RunTree::extend(&mut self.frontier, leaves);
-        let tiles = self.edge.append(leaves).into_iter().map(Arc::new).collect();
+        let tiles = self.edge.append_run(&paths).expect("edge and frontier grow together");
         Grown { paths, tiles }
     }
 

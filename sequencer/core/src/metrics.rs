@@ -110,6 +110,8 @@ pub struct Metrics {
     pub index_lag_events: Gauge,
     /// VES commitments made.
     pub commitments: Counter,
+    /// Times the log's signer refused to publish.
+    pub signer_failures: Counter,
     /// Checkpoints published.
     pub checkpoints_published: Counter,
     /// Ids in the idempotency window.
@@ -156,6 +158,7 @@ impl Metrics {
             ("index_lag_events", "Events the indexes lag behind the log.", gauge(&self.index_lag_events)),
             ("commitments_total", "VES commitments made.", counter(&self.commitments)),
             ("checkpoints_published_total", "Checkpoints published.", counter(&self.checkpoints_published)),
+            ("signer_failures_total", "Times the log's signer refused.", counter(&self.signer_failures)),
             ("window_ids", "Ids in the idempotency window.", gauge(&self.window_ids)),
         ]
     }

@@ -20,7 +20,7 @@ use tally_protocol::frame::Frame;
 use tally_protocol::hash::SigningHash;
 use tally_protocol::id::{EventId, Index, Sequence, Stream};
 use tally_protocol::key::PublicKey;
-use tally_protocol::limits::{CREATED_AT_SKEW_MICROS, EVENTS_PER_REQUEST_MAX, RUN_BYTES_MAX, RUN_EVENTS_MAX};
+use tally_protocol::limits::{CREATED_AT_SKEW, EVENTS_PER_REQUEST_MAX, RUN_BYTES_MAX, RUN_EVENTS_MAX};
 use tally_protocol::time::LogTime;
 use tally_storage::StorageError;
 
@@ -310,8 +310,8 @@ impl Orderer {
 
     fn admissible(&self, event: &VerifiedEvent, now: LogTime) -> Result<Option<ControlEvent>, Reject> {
         let frame = event.frame();
-        if event.created_at().micros() > now.micros().saturating_add(CREATED_AT_SKEW_MICROS) {
-            return Err(Reject::field(
+        if event.created_at() > now.saturating_add(CREATED_AT_SKEW) {
+            return Err(Reject::of_field(
                 RejectCode::CreatedAtInFuture,
                 "created_at",
                 "created_at is more than one hour ahead of the sequencer's clock",

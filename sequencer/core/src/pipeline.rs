@@ -9,7 +9,7 @@
 //! Closing the door drains the rest in order: each stage ends when the one before it is gone. A stage that panics or
 //! leaves early poisons the node; whoever waits for a receipt learns that the outcome is unknown.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, RwLock};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -18,11 +18,12 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_channel::{Sender, bounded};
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::entry::Genesis;
-use tally_protocol::id::Index;
+use tally_protocol::hash::empty_root;
+use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::key::Signer;
 use tally_storage::{
-    Batch, CheckpointStore, CommitmentStore, DerivedIndex, Durability, Engine, EventLog, MetaStore, StorageError,
-    TileStore,
+    Batch, CheckpointStore, CommitmentStore, DerivedIndex, Durability, Engine, EventLog, Family, MetaStore,
+    StorageError, TileStore,
 };
 
 use crate::admit::{Admitted, Submitter};
@@ -37,7 +38,7 @@ use crate::order::{self, Orderer};
 use crate::read::runs::RunCache;
 use crate::read::{LedgerInfo, Reader};
 use crate::recover::{self, Standing};
-use crate::shared::{Bell, Certified, Shared, Unwritten, lock, write};
+use crate::shared::{Bell, Certified, Gate, Shared, Unwritten, write};
 use crate::sign::{self, Certifier};
 use crate::watermarks::{NodeState, Watermarks};
 use crate::{acknowledge, batch, index, publish, verify};
@@ -106,7 +107,7 @@ impl Sequencer {
         let submitter = Submitter::new(Arc::clone(&shared), Arc::clone(&door));
         let mut this = Self { shared: Arc::clone(&shared), door, submitter, stages: Vec::new() };
         match standing {
-            Standing::ReadOnly(why) => shared.watermarks.enter(NodeState::ReadOnly(why)),
+            Standing::ReadOnly { why, .. } => shared.watermarks.enter(NodeState::ReadOnly(why)),
             Standing::Newest(epoch) => {
                 let appender = Appender::new(Arc::clone(&shared), epoch, tip.hash);
                 let certifier = Certifier::new(Arc::clone(&shared), tree, fence, epoch);
@@ -189,7 +190,7 @@ impl Sequencer {
         match self.shared.watermarks.state() {
             NodeState::Poisoned(why) => Err(DrainError::Poisoned(why)),
             NodeState::ReadOnly(_) => Ok(()),
-            _ => self.write_last().map_err(|error| DrainError::Storage(error.to_string())),
+            _ => self.finish().map_err(|error| DrainError::Storage(error.to_string())),
         }
     }
 
@@ -198,8 +199,7 @@ impl Sequencer {
             self.shared.watermarks.enter(NodeState::Draining);
         }
         self.door.store(None);
-        self.shared.stop.store(true, Ordering::Release);
-        self.shared.stopped.ring();
+        self.shared.stopped.open();
     }
 
     fn join(&mut self) {
@@ -208,8 +208,9 @@ impl Sequencer {
         }
     }
 
-    /// What the next run's batch would have carried.
-    fn write_last(&self) -> Result<(), StorageError> {
+    /// Publishes the last certified checkpoint, and writes what the next run's batch would have carried.
+    fn finish(&self) -> Result<(), StorageError> {
+        publish::beat(&self.shared);
         let mut batch = Batch::new();
         let written = append::add_unwritten(&self.shared, &mut batch);
         self.shared.engine.write(batch, Durability::Synced)?;
@@ -266,15 +267,20 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let checkpoint = match &standing {
         Standing::Newest(epoch) => {
             recover::take_epoch(fence.as_mut(), &ledger, &tree, *epoch)?;
+            if fresh {
+                fence_is_set(&engine)?;
+            }
             sign_root(&ledger, &tree, receipt_signer.as_ref())?
         }
-        // Nothing is signed: the tree as it is, under no signature.
-        Standing::ReadOnly(_) => SignedCheckpoint::unsigned(checkpoint_of(&ledger, &tree)),
+        // Nothing is signed here: what was published is served, if the log still has it.
+        Standing::ReadOnly { usable: true, .. } => published.clone().unwrap_or_else(|| nothing_signed(&ledger)),
+        Standing::ReadOnly { usable: false, .. } => nothing_signed(&ledger),
     };
-    let published_size = publish::published_size(published.as_ref()).min(tip.size);
+    let signed_size = checkpoint.checkpoint.size;
+    let published_size = published.as_ref().map_or(TreeSize::new(0), |at| at.checkpoint.size).min(signed_size);
     let certified = Certified { edge: tree.edge.clone(), checkpoint: Arc::new(checkpoint) };
     let unwritten = Unwritten {
-        tiles: waiting.into_iter().map(|tile| ((tile.level, tile.index), Arc::new(tile))).collect(),
+        tiles: waiting.into_iter().map(|tile| ((tile.level, tile.index), tile)).collect(),
         latest: None,
     };
     let cursor = derived.cursor()?.max(Index::new(1)).get();
@@ -291,7 +297,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
         checkpoints,
         derived,
         commitments,
-        watermarks: Watermarks::new(tip.size, published_size),
+        watermarks: Watermarks::new(tip.size, signed_size, published_size),
         metrics: Arc::new(Metrics::default()),
         certified: ArcSwap::from_pointee(certified),
         published: ArcSwapOption::from_pointee(published),
@@ -301,10 +307,24 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
         indexed: Bell::default(),
         commit_round: Mutex::new(()),
         runs: RunCache::default(),
-        stop: AtomicBool::new(false),
-        stopped: Bell::default(),
+        stopped: Gate::default(),
     };
     Ok((shared, standing, tree, fence, tip))
+}
+
+/// Set with genesis, gone once the fence knows the ledger: a crash between the two is a first start still.
+const FENCE_PENDING: &[u8] = b"fence_pending";
+
+fn fence_is_set(engine: &Arc<dyn Engine>) -> Result<(), StorageError> {
+    let mut batch = Batch::new();
+    batch.delete(Family::Meta, FENCE_PENDING);
+    engine.write(batch, Durability::Synced)
+}
+
+fn nothing_signed(ledger: &LedgerInfo) -> SignedCheckpoint {
+    let checkpoint = Checkpoint::new(&ledger.genesis.origin, TreeSize::new(0), empty_root());
+    let note = checkpoint.encode();
+    SignedCheckpoint { checkpoint, note }
 }
 
 fn open_ledger(engine: &Arc<dyn Engine>, source: GenesisSource) -> Result<(LedgerInfo, bool), StartError> {
@@ -320,13 +340,15 @@ fn open_ledger(engine: &Arc<dyn Engine>, source: GenesisSource) -> Result<(Ledge
                 let (expected, found) = (wanted.ledger_id().to_hex(), ledger.ledger_id.to_hex());
                 return Err(StartError::OtherLedger { expected, found });
             }
-            Ok((ledger, false))
+            let pending = engine.get(Family::Meta, FENCE_PENDING)?.is_some();
+            Ok((ledger, pending))
         }
         (None, GenesisSource::Existing) => Err(StartError::NoLedger),
         (None, GenesisSource::Create(genesis)) => {
             let ledger = LedgerInfo::new(genesis);
             let mut batch = Batch::new();
             meta.put_genesis(&mut batch, &ledger.genesis_entry);
+            batch.put(Family::Meta, FENCE_PENDING, &[1]);
             engine.write(batch, Durability::Synced)?;
             Ok((ledger, true))
         }

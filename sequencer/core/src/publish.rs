@@ -6,26 +6,26 @@
 //! are truth, every one of them can be asked for again.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tally_protocol::checkpoint::SignedCheckpoint;
-use tally_protocol::id::TreeSize;
 use tally_storage::{Batch, Durability};
 
 use crate::failpoint;
 use crate::shared::Shared;
 use crate::watermarks::Rung;
 
-/// The publishing thread's life: until the pipeline stops; once more at the end.
+/// The publishing thread's life: until the pipeline stops.
 pub(crate) fn run(shared: &Arc<Shared>) {
-    while !shared.stop.load(Ordering::Acquire) {
+    loop {
         beat(shared);
-        shared.stopped.wait(shared.config.publish_interval);
+        if shared.stopped.wait(shared.config.publish_interval) {
+            return;
+        }
     }
-    beat(shared);
 }
 
-fn beat(shared: &Shared) {
+/// Publishes what is certified and not published yet.
+pub(crate) fn beat(shared: &Shared) {
     if !shared.watermarks.may_work() {
         return;
     }
@@ -40,7 +40,7 @@ fn beat(shared: &Shared) {
             shared.watermarks.raise(Rung::Published, size);
             shared.metrics.checkpoints_published.add(1);
         }
-        Err(Failure::Signer) => {}
+        Err(Failure::Signer) => shared.metrics.signer_failures.add(1),
         Err(Failure::Storage(why)) => shared.watermarks.poison(&why),
     }
 }
@@ -63,9 +63,4 @@ fn publish(shared: &Shared, certified: &SignedCheckpoint) -> Result<SignedCheckp
         .map_err(|error| Failure::Storage(format!("failed to write a published checkpoint: {error}")))?;
     failpoint::hit("publish.after_write");
     Ok(signed)
-}
-
-/// The published checkpoint of the largest size, as recovery finds it.
-pub(crate) fn published_size(published: Option<&SignedCheckpoint>) -> TreeSize {
-    published.map_or(TreeSize::new(0), |published| published.checkpoint.size)
 }

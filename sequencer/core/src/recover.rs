@@ -100,9 +100,7 @@ pub(crate) fn fold(
         if leaves.is_empty() {
             return Err(damaged(from, "the log has a gap"));
         }
-        for tile in tree.grow(&leaves).tiles {
-            completed.push(FullTile::clone(&tile));
-        }
+        completed.extend(tree.grow(&leaves).tiles);
     }
     failpoint::hit("recover.folded");
     Ok((tree, completed))
@@ -172,8 +170,13 @@ fn tail_leaves(log: &EventLog, ledger: &LedgerInfo, size: TreeSize) -> Result<Ve
 pub(crate) enum Standing {
     /// It may, in this epoch.
     Newest(Epoch),
-    /// It may not; the text says what is missing.
-    ReadOnly(String),
+    /// It may not.
+    ReadOnly {
+        /// What is missing.
+        why: String,
+        /// Whether what was published is still in this log, and may be served.
+        usable: bool,
+    },
 }
 
 /// Compares the log with everything that is known to have been signed: stored checkpoints and the fence.
@@ -196,41 +199,46 @@ pub(crate) fn stand(
                 None => tiles.get(level, index),
             }
         };
-        Ok(root_at(&TileNodes::new(&tree.edge, fetch), size)?)
+        root_at(&TileNodes::new(&tree.edge, fetch), size).map_err(|error| damaged(Index::new(0), &error.to_string()))
     };
-    let signed = published.map(|published| (published.checkpoint.size, published.checkpoint.root));
-    let record = fence.load()?;
-    let fenced = record.map(|record| (record.size, record.root));
-    for ((size, expected), which) in signed.map(|at| (at, "published checkpoint")).into_iter().chain(
-        fenced.map(|at| (at, "fence")),
-    ) {
-        if record.is_some_and(|record| record.ledger_id != ledger.ledger_id) {
-            return Ok(Standing::ReadOnly("the fence belongs to another ledger that this log key signed".to_owned()));
-        }
+    let extends = |what: &str, size: TreeSize, expected: RootHash| -> Result<Option<String>, StartError> {
         if size > tip.size {
-            return Ok(Standing::ReadOnly(format!(
-                "the log ends at size {}, but its {which} is at size {size}: entries {} to {} are missing; \
+            let last = size.get() - 1;
+            return Ok(Some(format!(
+                "the log ends at size {}, but its {what} is at size {size}: entries {} to {last} are missing; \
                  restore a newer copy, or start a new ledger",
-                tip.size,
-                tip.size,
-                size.get() - 1
+                tip.size, tip.size
             )));
         }
         if root(size)? != expected {
-            return Ok(Standing::ReadOnly(format!(
-                "the log has another root at size {size} than its {which}: this is a fork; \
-                 restore the copy that was signed"
+            return Ok(Some(format!(
+                "the log has another root at size {size} than its {what}: this is a fork; restore the copy that was signed"
             )));
         }
+        Ok(None)
+    };
+    if let Some(published) = published {
+        let checkpoint = &published.checkpoint;
+        if let Some(why) = extends("newest published checkpoint", checkpoint.size, checkpoint.root)? {
+            return Ok(Standing::ReadOnly { why, usable: false });
+        }
     }
-    match record {
-        Some(record) => Ok(Standing::Newest(record.epoch.max(tip.epoch).next())),
+    let read_only = |why: String| Ok(Standing::ReadOnly { why, usable: true });
+    match fence.load()? {
+        Some(record) if record.ledger_id != ledger.ledger_id => read_only(format!(
+            "the fence belongs to ledger {}, which this log key signed before; one key signs one ledger",
+            record.ledger_id
+        )),
+        Some(record) => match extends("fence", record.size, record.root)? {
+            Some(why) => read_only(why),
+            None => Ok(Standing::Newest(record.epoch.max(tip.epoch).next())),
+        },
         None if fresh || adopt => Ok(Standing::Newest(tip.epoch.next())),
-        None => Ok(Standing::ReadOnly(
+        None => read_only(
             "the fence has no record of this log: it may be a copy or a restored backup; \
              if it is known to be the newest, adopt it explicitly"
                 .to_owned(),
-        )),
+        ),
     }
 }
 

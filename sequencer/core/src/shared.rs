@@ -1,7 +1,7 @@
 //! What the stages and the read side have in common: the stores, the ladder, and the newest certified tree.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -29,7 +29,7 @@ pub(crate) struct Certified {
 /// Fold's products that wait for the next run's write batch. Losing them loses nothing: recovery re-folds.
 #[derive(Debug, Default)]
 pub(crate) struct Unwritten {
-    pub(crate) tiles: HashMap<(u8, u64), Arc<FullTile>>,
+    pub(crate) tiles: HashMap<(u8, u64), FullTile>,
     /// The newest certified checkpoint's note with its frontier.
     pub(crate) latest: Option<(String, Vec<u8>)>,
 }
@@ -53,6 +53,26 @@ impl Bell {
         let (mut rung, _) =
             self.bell.wait_timeout_while(rung, timeout, |rung| !*rung).unwrap_or_else(PoisonError::into_inner);
         *rung = false;
+    }
+}
+
+/// Opens once, for good: threads that work at a cadence wait at it.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    open: Mutex<bool>,
+    bell: Condvar,
+}
+
+impl Gate {
+    pub(crate) fn open(&self) {
+        *lock(&self.open) = true;
+        self.bell.notify_all();
+    }
+
+    /// Waits for the gate or the time-out; tells whether the gate is open.
+    pub(crate) fn wait(&self, timeout: std::time::Duration) -> bool {
+        let open = lock(&self.open);
+        *self.bell.wait_timeout_while(open, timeout, |open| !*open).unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
@@ -83,9 +103,8 @@ pub(crate) struct Shared {
     /// One commitment round at a time, by whoever asks.
     pub(crate) commit_round: Mutex<()>,
     pub(crate) runs: RunCache,
-    /// Set once: threads that work at a cadence end.
-    pub(crate) stop: AtomicBool,
-    pub(crate) stopped: Bell,
+    /// Opened once: threads that work at a cadence end.
+    pub(crate) stopped: Gate,
 }
 
 /// Locks; a panic elsewhere does not make the data wrong here, the pipeline is poisoned by its own guard.

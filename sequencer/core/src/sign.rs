@@ -75,7 +75,7 @@ impl Certifier {
         {
             let mut unwritten = lock(&self.shared.unwritten);
             for tile in &grown.tiles {
-                unwritten.tiles.insert((tile.level, tile.index), Arc::clone(tile));
+                unwritten.tiles.insert((tile.level, tile.index), tile.clone());
             }
             unwritten.latest = Some((certified.checkpoint.note.clone(), self.tree.frontier.encode()));
         }

@@ -15,7 +15,7 @@ use tally_protocol::error::{Reject, RejectCode};
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::SigningHash;
 use tally_protocol::key::{PublicKey, VerifyItem, verify_batch};
-use tally_protocol::time::{LogTime, parse_rfc3339};
+use tally_protocol::time::LogTime;
 
 use crate::admit::{Admitted, Reply};
 use crate::failpoint;
@@ -100,8 +100,8 @@ fn verify(shared: &Shared, gathered: Vec<Admitted>, random: &mut SystemRandom) -
 /// What an event says of itself: payload, time.
 fn check_form(frame: Frame) -> Result<VerifiedEvent, Reject> {
     frame.check_payload().map_err(Reject::from)?;
-    let created_at = parse_rfc3339(frame.created_at()).map_err(|_| {
-        Reject::field(RejectCode::SchemaValidation, "created_at", "created_at is not an RFC 3339 date and time")
+    let created_at = LogTime::parse_rfc3339(frame.created_at()).map_err(|_| {
+        Reject::of_field(RejectCode::SchemaValidation, "created_at", "created_at is not an RFC 3339 date and time")
     })?;
     let signing_hash = frame.signing_hash();
     Ok(VerifiedEvent { frame, signing_hash, public_key: PublicKey::from_bytes([0; 32]), generation: 0, created_at })

@@ -99,10 +99,14 @@ pub struct Watermarks {
 }
 
 impl Watermarks {
-    /// A ladder on which every rung stands at `size`, the log that recovery found; `published` may be lower.
+    /// The ladder of a log that recovery found: durable and folded to `size`, signed and published as stated.
     #[must_use]
-    pub fn new(size: TreeSize, published: TreeSize) -> Self {
-        let at = |rung: Rung| AtomicU64::new(if rung == Rung::Published { published } else { size }.get());
+    pub fn new(size: TreeSize, signed: TreeSize, published: TreeSize) -> Self {
+        let at = |rung: Rung| match rung {
+            Rung::Ordered | Rung::Durable | Rung::Folded => AtomicU64::new(size.get()),
+            Rung::Signed | Rung::Acknowledged => AtomicU64::new(signed.get()),
+            Rung::Published => AtomicU64::new(published.get()),
+        };
         let this =
             Self { rungs: Rung::ALL.map(at), feed: watch::Sender::default(), state: Mutex::new(NodeState::Running) };
         this.feed.send_replace(this.ladder());

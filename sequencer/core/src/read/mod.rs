@@ -11,6 +11,7 @@ pub(crate) mod runs;
 
 use std::sync::Arc;
 
+use tally_merkle::error::{TileError, TreeError};
 use tally_protocol::entry::{EventEntry, Genesis};
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::{LeafHash, LedgerId};
@@ -117,6 +118,20 @@ pub enum ReadError {
         /// What is wrong.
         what: &'static str,
     },
+}
+
+impl From<TreeError<TileError<ReadError>>> for ReadError {
+    fn from(error: TreeError<TileError<Self>>) -> Self {
+        match error {
+            TreeError::IndexBeyondSize { .. } => Self::Invalid("the index lies outside the tree of this size"),
+            TreeError::SizesReversed { .. } => Self::Invalid("the old size is larger than the new one"),
+            TreeError::Source(TileError::Fetch(error)) => error,
+            TreeError::Source(TileError::Missing { index, .. } | TileError::Malformed { index, .. }) => {
+                Self::Damaged { index: Index::new(index), what: "a stored tile is missing or malformed" }
+            }
+            TreeError::Source(_) => Self::NotYet { rung: Rung::Signed },
+        }
+    }
 }
 
 /// The read door; clones share it.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use tally_merkle::batch::{ves_path, ves_root};
+use tally_merkle::batch::VesTree;
+use tally_merkle::error::TileError;
 use tally_merkle::prove::{consistency_path, inclusion_path};
 use tally_merkle::source::NodeSource;
 use tally_merkle::tiles::TileNodes;
@@ -19,17 +20,17 @@ use crate::watermarks::Rung;
 pub(crate) fn nodes<'a>(
     shared: &'a Shared,
     certified: &'a Certified,
-) -> impl NodeSource<Error = ReadError> + use<'a> {
+) -> impl NodeSource<Error = TileError<ReadError>> + use<'a> {
     TileNodes::new(&certified.edge, move |level, index| tile_bytes(shared, level, index))
 }
 
 /// A full tile's hashes, 8,192 bytes.
-pub(crate) fn tile_bytes(shared: &Shared, level: u8, index: u64) -> Result<Option<Vec<u8>>, ReadError> {
+pub(crate) fn tile_bytes(shared: &Shared, level: u8, index: u64) -> Result<Option<Arc<[u8]>>, ReadError> {
     let waiting = lock(&shared.unwritten).tiles.get(&(level, index)).cloned();
     if let Some(tile) = waiting {
-        return Ok(Some(tile.bytes.to_vec()));
+        return Ok(Some(tile.bytes));
     }
-    Ok(shared.tiles.get(level, index)?)
+    Ok(shared.tiles.get(level, index)?.map(Arc::from))
 }
 
 /// A leaf's place in a VES commitment.
@@ -143,12 +144,14 @@ impl Reader {
             index: events.first().map_or(Index::new(0), |event| event.index),
             what: "the log does not give the commitment's root",
         };
-        if leaves.len() != count || ves_root(&leaves) != commitment.merkle_root {
+        let tree = VesTree::new(&leaves);
+        if leaves.len() != count || tree.root() != commitment.merkle_root {
             return Err(damaged());
         }
-        let at = usize::try_from(sequence.get() - commitment.sequence_start.get()).map_err(|_| damaged())?;
-        let leaf = *leaves.get(at).ok_or_else(damaged)?;
+        let at = sequence.get() - commitment.sequence_start.get();
         let leaf_index = u32::try_from(at).map_err(|_| damaged())?;
-        Ok(VesProof { leaf_index, leaf, path: ves_path(&leaves, at) })
+        let leaf = *leaves.get(leaf_index as usize).ok_or_else(damaged)?;
+        let path = tree.path(at).ok_or_else(damaged)?;
+        Ok(VesProof { leaf_index, leaf, path })
     }
 }
