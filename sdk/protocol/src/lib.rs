@@ -5,6 +5,7 @@
 //! *Out of scope*: I/O, clocks, randomness (batch verification takes its random source as an argument), async.
 //! Each format has a page in `docs/formats/`.
 
+pub mod control;
 pub mod encrypted;
 pub mod entry;
 pub mod error;
