@@ -264,6 +264,9 @@ pub struct VerifyArgs {
     /// Verifier keys you trust for checkpoints, as in `name+id+key`.
     #[arg(long, value_name = "VKEY")]
     pub vkey: Vec<String>,
+    /// The entry that a .tlog-proof file is about, if the file does not hold it itself.
+    #[arg(long, value_name = "FILE")]
+    pub entry: Option<PathBuf>,
     /// Print JSON lines.
     #[arg(long)]
     pub json: bool,

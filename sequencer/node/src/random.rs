@@ -3,6 +3,9 @@
 //! There is no generator with a seed in this crate: each call asks the kernel. Fails if the kernel has no answer; then
 //! nothing is created.
 
+use std::convert::Infallible;
+
+use rand_core::{TryCryptoRng, TryRng};
 use tally_protocol::id::{AgentId, EventId, StoreId, TenantId};
 use tally_protocol::key::SigningKey;
 use zeroize::Zeroizing;
@@ -67,6 +70,60 @@ pub fn tenant_id() -> Result<TenantId, Failure> {
 pub fn store_id() -> Result<StoreId, Failure> {
     uuid().map(StoreId::from_bytes)
 }
+
+const BUFFER_BYTES: usize = 4096;
+
+/// The operating system's random bytes as a source for batch verification, drawn a page at a time.
+#[derive(Debug)]
+pub struct SystemRandom {
+    buffer: Box<[u8; BUFFER_BYTES]>,
+    used: usize,
+}
+
+impl SystemRandom {
+    /// A source that has drawn nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { buffer: Box::new([0; BUFFER_BYTES]), used: BUFFER_BYTES }
+    }
+}
+
+impl Default for SystemRandom {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl TryRng for SystemRandom {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut out = [0; 4];
+        self.try_fill_bytes(&mut out)?;
+        Ok(u32::from_le_bytes(out))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut out = [0; 8];
+        self.try_fill_bytes(&mut out)?;
+        Ok(u64::from_le_bytes(out))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        for byte in out {
+            if self.used == BUFFER_BYTES {
+                // Without randomness a forger could aim at the batch equation: the audit must not go on.
+                getrandom::fill(&mut self.buffer[..]).expect("the operating system gives random bytes");
+                self.used = 0;
+            }
+            *byte = core::mem::take(&mut self.buffer[self.used]);
+            self.used += 1;
+        }
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for SystemRandom {}
 
 #[cfg(test)]
 mod tests {
