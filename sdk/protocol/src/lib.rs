@@ -7,3 +7,4 @@
 
 pub mod hash;
 pub mod id;
+pub mod run;
