@@ -209,7 +209,7 @@ fn the_published_checkpoint_follows_and_both_keys_sign_it() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let published = published.expect("published within two seconds");
-    let log_key = tally_protocol::note::VerifierKey::ed25519(&world.genesis.origin, world.genesis.checkpoint_key);
+    let log_key = tally_protocol::note::VerifierKey::new(&world.genesis.origin, world.genesis.checkpoint_key).unwrap();
     for key in [log_key, world.receipt_key()] {
         let opened = tally_protocol::checkpoint::SignedCheckpoint::open(&published.note, &[key]).unwrap();
         assert_eq!(opened.checkpoint, published.checkpoint);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use common::{STREAM, TENANT, World, check_receipt, duplicate};
 use tally_core::{NodeState, Receipt, Refused, Lane, StartError};
 use tally_protocol::hash::RootHash;
+use tally_storage::memory::Crash;
 use tally_protocol::id::{Index, Sequence, TreeSize};
 
 fn root(receipt: &Receipt) -> (TreeSize, RootHash) {
@@ -70,7 +71,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
             kept.extend(frames.clone().into_iter().zip(node.accept(frames)));
         }
         // Only what was synced survives.
-        let after = world.engine.crash();
+        let after = world.engine.crash(Crash::System);
         drop(node);
         world.engine = Arc::new(after);
         let node = world.start();
@@ -90,7 +91,7 @@ fn with_copy() -> (World, Arc<tally_storage::memory::MemoryEngine>) {
     let node = world.start_ready();
     node.accept((0..10).map(|n| world.event(&format!("{{\"n\":{n}}}"))).collect());
     node.stop();
-    let copy = Arc::new(world.engine.crash());
+    let copy = Arc::new(world.engine.crash(Crash::System));
     let node = world.start();
     node.accept((0..10).map(|n| world.event(&format!("{{\"m\":{n}}}"))).collect());
     node.stop();
