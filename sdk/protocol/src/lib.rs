@@ -15,4 +15,5 @@ pub mod id;
 pub mod jcs;
 pub mod key;
 pub mod limits;
+pub mod run;
 pub mod time;
