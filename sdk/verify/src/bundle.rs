@@ -26,7 +26,7 @@ use tally_protocol::time::LogTime;
 
 use crate::ledger::{Ledger, TrustRoot};
 use crate::receipt::{Placed, check_inclusion, check_leaf};
-use crate::report::{Check, CheckFailed, Checklist, Proven, Report, number, object};
+use crate::report::{Check, CheckFailed, Checklist, Proven, Report, integer};
 
 /// The value of the member `format`.
 pub const BUNDLE_FORMAT: &str = "tally-bundle/1";
@@ -128,13 +128,13 @@ impl Bundle {
         let text = |text: &str| Value::String(text.to_owned());
         let keys = self.verifier_keys.iter().map(|key| text(key)).collect();
         let path = self.inclusion_path.iter().map(|hash| text(&hash.to_hex())).collect();
-        jcs::to_canonical(&object([
+        jcs::to_canonical(&Value::object([
             ("format", text(BUNDLE_FORMAT)),
             ("genesis_entry", text(&STANDARD.encode(&self.genesis_entry))),
             ("verifier_keys", Value::Array(keys)),
             ("frame", text(&STANDARD.encode(&self.frame))),
-            ("index", Value::Number(number(self.index.get()))),
-            ("sequence", Value::Number(number(self.sequence.get()))),
+            ("index", integer(self.index.get())),
+            ("sequence", integer(self.sequence.get())),
             ("sequenced_at", text(&self.sequenced_at.to_rfc3339())),
             ("agent_public_key", text(&self.agent_public_key.to_hex())),
             ("leaf_hash", text(&self.leaf_hash.to_hex())),

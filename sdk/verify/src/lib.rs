@@ -1,3 +1,4 @@
+//! The offline verifier: bundles, receipts, proofs, and the audit of a whole log.
 //!
 //! *In scope*: checking what a ledger claims with nothing but its bytes and what the caller trusts (a ledger id or a
 //! key). *Out of scope*: fetching anything, clocks, randomness (the audit takes its random source as an argument),
@@ -7,8 +8,10 @@
 //! - one event: [`Bundle::decode`], then [`Bundle::verify`] gives a [`Report`] of every check in words;
 //! - one receipt: [`Ledger::open_checkpoint`], then [`verify_receipt`];
 //! - two checkpoints: [`verify_extension`];
-//! - a `.tlog-proof` file: [`verify_tlog_proof`].
+//! - a `.tlog-proof` file: [`verify_tlog_proof`];
+//! - a whole log: [`audit::LogAudit`].
 
+pub mod audit;
 mod bundle;
 mod consistency;
 mod ledger;

@@ -178,19 +178,19 @@ impl Report {
                 Outcome::Failed(words) => ("failed", words.as_str()),
                 Outcome::NotMade => ("not_made", ""),
             };
-            object([("name", text(line.check.as_str())), ("outcome", text(outcome)), ("words", text(words))])
+            Value::object([("name", text(line.check.as_str())), ("outcome", text(outcome)), ("words", text(words))])
         });
         let proven = self.proven.as_ref().map_or(Value::Null, |proven| {
-            object([
-                ("index", Value::Number(number(proven.index.get()))),
+            Value::object([
+                ("index", integer(proven.index.get())),
                 ("leaf_hash", text(&proven.leaf_hash.to_hex())),
                 ("ledger_id", proven.ledger_id.map_or(Value::Null, |id| text(&id.to_hex()))),
                 ("origin", text(&proven.origin)),
                 ("root", text(&proven.root.to_hex())),
-                ("size", Value::Number(number(proven.size.get()))),
+                ("size", integer(proven.size.get())),
             ])
         });
-        object([
+        Value::object([
             ("verified", Value::Bool(self.verified())),
             ("checks", Value::Array(checks.collect())),
             ("caveats", Value::Array(self.caveats.iter().map(|caveat| text(caveat)).collect())),
@@ -255,12 +255,7 @@ impl Checklist {
     }
 }
 
-pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Value {
-    Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
-}
-
-/// Positions stay far below 2^53, where every whole number is exact as a double.
-#[expect(clippy::cast_precision_loss, reason = "positions beyond 2^53 do not occur; decoding refuses them")]
-pub(crate) fn number(value: u64) -> f64 {
-    value as f64
+/// A whole number; positions beyond 2^53 have no exact JSON number and do not occur.
+pub(crate) fn integer(value: u64) -> Value {
+    Value::integer(value).unwrap_or(Value::Null)
 }
