@@ -3,11 +3,10 @@
 //! Takes two opened checkpoints of one ledger and a path, gives nothing or why not. Two signed checkpoints that do not
 //! extend each other are evidence against the operator: keep both notes.
 
-use tally_merkle::{ProofError, verify_consistency};
+use tally_merkle::{ConsistencyProof, ProofError, verify_consistency};
 use tally_protocol::checkpoint::Checkpoint;
 use tally_protocol::hash::NodeHash;
 use tally_protocol::id::TreeSize;
-use tally_protocol::proof::ConsistencyProof;
 
 /// Why a checkpoint does not extend another.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

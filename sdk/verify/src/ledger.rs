@@ -140,7 +140,8 @@ impl Ledger {
 /// # Errors
 /// Check `checkpoint_signature`.
 pub fn open_checkpoint(note: &str, keys: &[VerifierKey]) -> Result<Checkpoint, CheckFailed> {
-    let opened = SignedCheckpoint::open(note, keys).map_err(|error| CheckFailed::new(Check::CheckpointSignature, error))?;
+    let opened =
+        SignedCheckpoint::open(note, keys).map_err(|error| CheckFailed::new(Check::CheckpointSignature, error))?;
     Ok(opened.checkpoint)
 }
 

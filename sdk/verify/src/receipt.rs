@@ -4,14 +4,13 @@
 //! leaf and follows the path. Opening the checkpoint's signature is apart ([`crate::Ledger::open_checkpoint`]), because
 //! all receipts of a run share one checkpoint.
 
-use tally_merkle::verify_inclusion;
+use tally_merkle::{InclusionProof, verify_inclusion};
 use tally_protocol::checkpoint::Checkpoint;
 use tally_protocol::entry::EventEntry;
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::{LeafHash, NodeHash};
 use tally_protocol::id::{Index, Sequence};
 use tally_protocol::key::{self, PublicKey};
-use tally_protocol::proof::InclusionProof;
 use tally_protocol::time::LogTime;
 
 use crate::report::{Check, CheckFailed};

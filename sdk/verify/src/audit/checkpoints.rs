@@ -60,7 +60,9 @@ impl Expected {
             return;
         }
         if size < reached {
-            let why = format!("the checkpoint of size {size} was given after the audit passed it: its root was not re-derived");
+            let why = format!(
+                "the checkpoint of size {size} was given after the audit passed it: its root was not re-derived"
+            );
             findings.add(Place::Range(Index::new(0), Index::new(size.get())), Rule::CheckpointRoot, why);
             return;
         }
@@ -96,7 +98,8 @@ impl Expected {
     /// The log ends at `size`: everything still expected speaks of entries that are not there.
     pub(super) fn end(&self, size: TreeSize, findings: &mut Findings) {
         if let Some((signed, _)) = self.roots.range(size.next()..).next_back() {
-            let why = format!("the log ends at size {size}, but size {signed} was signed: entries are missing from here");
+            let why =
+                format!("the log ends at size {size}, but size {signed} was signed: entries are missing from here");
             findings.add(Place::Entry(Index::new(size.get())), Rule::Truncated, why);
         }
     }

@@ -40,7 +40,11 @@ impl Chains {
             findings.add(place, Rule::CommitmentChain, why);
         }
         if seen >= commitment.sequence_start {
-            findings.add(place, Rule::CommitmentRoot, "given after its events were passed: its root was not re-derived");
+            findings.add(
+                place,
+                Rule::CommitmentRoot,
+                "given after its events were passed: its root was not re-derived",
+            );
         } else {
             chain.waiting.push_back(commitment.clone());
         }
@@ -68,7 +72,11 @@ impl Chains {
             self.met += 1;
         } else {
             let place = Place::Commitment(*stream, open.sequence_start);
-            findings.add(place, Rule::CommitmentRoot, format!("these events give root {root}, committed is {}", open.merkle_root));
+            findings.add(
+                place,
+                Rule::CommitmentRoot,
+                format!("these events give root {root}, committed is {}", open.merkle_root),
+            );
         }
         chain.leaves.clear();
         chain.waiting.pop_front();

@@ -204,7 +204,13 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn new(mut findings: Findings, size: TreeSize, root: RootHash, signed: Option<TreeSize>, tally: Tally) -> Self {
+    pub(super) fn new(
+        mut findings: Findings,
+        size: TreeSize,
+        root: RootHash,
+        signed: Option<TreeSize>,
+        tally: Tally,
+    ) -> Self {
         findings.list.sort_by_key(|finding| finding.place.start());
         Self { findings: findings.list, dropped: findings.dropped, size, root, signed, tally }
     }

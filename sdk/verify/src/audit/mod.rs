@@ -312,7 +312,10 @@ impl LogAudit {
         let place = Place::Entry(record.index);
         if found != expected {
             let why = if found > expected {
-                format!("stream {name} goes from sequence {} to {found}: entries are missing before", expected.get() - 1)
+                format!(
+                    "stream {name} goes from sequence {} to {found}: entries are missing before",
+                    expected.get() - 1
+                )
             } else {
                 format!("stream {name} has sequence {found} where {expected} belongs")
             };
