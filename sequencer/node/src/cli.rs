@@ -25,6 +25,30 @@ pub struct Cli {
     pub log_level: String,
 }
 
+impl Cli {
+    /// Whether scripts read the result.
+    #[must_use]
+    pub fn is_json(&self) -> bool {
+        match &self.command {
+            Command::Dev(args) => args.json,
+            Command::Serve(args) => args.json,
+            Command::Init(args) => args.json,
+            Command::Keygen(args) => args.json,
+            Command::Submit(args) => args.json,
+            Command::Watch(args) => args.json,
+            Command::Verify(args) => args.json,
+            Command::Fsck(args) => args.json,
+            Command::Bundle(_) | Command::Completions(_) => false,
+            Command::Keys(args) => match &args.action {
+                KeysAction::List(args) => args.agent.json,
+                KeysAction::Register(args) => args.agent.json,
+                KeysAction::Rotate(args) => args.agent.json,
+                KeysAction::Revoke(args) => args.agent.json,
+            },
+        }
+    }
+}
+
 /// Form of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogForm {
@@ -119,6 +143,9 @@ pub struct InitArgs {
     /// Use the configuration file as it is.
     #[arg(long, conflicts_with = "origin")]
     pub existing: bool,
+    /// Make another operator API key, though there are API keys already.
+    #[arg(long)]
+    pub operator_key: bool,
     /// Print the result as JSON.
     #[arg(long)]
     pub json: bool,

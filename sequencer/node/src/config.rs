@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
+use tally_gateway::{Environment, GatewayConfig, Limits, Public};
 
 use crate::exit::{Exit, Failure};
 
@@ -27,7 +28,7 @@ pub struct Config {
     /// Where it is served.
     pub listen: ListenSection,
     /// Who may see what without a credential.
-    pub log: LogSection,
+    pub public: PublicSection,
     /// Bounds of the surface.
     pub limits: LimitsSection,
     /// Bounds and cadences of the pipeline.
@@ -60,6 +61,8 @@ pub struct KeysSection {
     pub receipt: PathBuf,
     /// Signs published checkpoints.
     pub checkpoint: PathBuf,
+    /// The secret under which API keys are hashed.
+    pub credentials: PathBuf,
     /// The ledger's root agent; only on nodes that sign control events for operator-managed tenants.
     pub root: Option<PathBuf>,
 }
@@ -84,24 +87,50 @@ pub struct TlsSection {
     pub key: PathBuf,
 }
 
-/// `[log]`
+/// `[public]`: what is served without a credential, beyond `/health` and `/ready`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LogSection {
-    /// Checkpoints and hash tiles without a credential.
-    pub public: bool,
-    /// Entry bundles without a credential; they show tenants, volumes and signatures.
-    pub public_entries: bool,
+pub struct PublicSection {
+    /// Checkpoints, hash tiles, proofs about them, the ledger's identity.
+    pub log: bool,
+    /// Entry bundles; they show tenants, volumes and signatures.
+    pub entries: bool,
+    /// `/metrics`.
+    pub metrics: bool,
+    /// The API's description.
+    pub docs: bool,
 }
 
-/// `[limits]`
+/// `[limits]`; see [`tally_gateway::Limits`] for what each bounds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LimitsSection {
-    /// Open connections; each costs memory and a file descriptor.
+    /// Open connections.
     pub connections_max: usize,
-    /// Seconds a request may take to arrive; a slow client holds a connection no longer.
-    pub request_seconds_max: u64,
+    /// Bytes of one request's body.
+    pub body_bytes_max: usize,
+    /// Bytes of all bodies together.
+    pub bodies_bytes_max: usize,
+    /// Seconds for a header to arrive.
+    pub header_seconds_max: u64,
+    /// Seconds for a body to arrive.
+    pub body_seconds_max: u64,
+    /// Seconds without a byte in either direction.
+    pub idle_seconds_max: u64,
+    /// Seconds a client may refuse to take bytes.
+    pub write_seconds_max: u64,
+    /// Reads at once.
+    pub reads_max: usize,
+    /// Live feeds at once.
+    pub feeds_max: usize,
+    /// Events of one page.
+    pub page_events_max: usize,
+    /// Bytes of one page.
+    pub page_bytes_max: usize,
+    /// Seconds between signs of life of a quiet feed.
+    pub feed_heartbeat_seconds: u64,
+    /// Streams of one HTTP/2 connection.
+    pub http2_streams_max: u32,
     /// Seconds a drain may take before the node ends anyway.
     pub drain_seconds_max: u64,
 }
@@ -147,7 +176,7 @@ impl Config {
     fn parse(text: &str, folder: &Path) -> Result<Self, toml::de::Error> {
         let mut config: Self = toml::from_str(text)?;
         let tls = config.listen.tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
-        let keys = [&mut config.keys.receipt, &mut config.keys.checkpoint];
+        let keys = [&mut config.keys.receipt, &mut config.keys.checkpoint, &mut config.keys.credentials];
         let data = [&mut config.data.directory, &mut config.data.fence];
         for path in data.into_iter().chain(keys).chain(config.keys.root.as_mut()).chain(tls) {
             *path = folder.join(&path);
@@ -169,6 +198,32 @@ impl Config {
             commit_events_max: pipeline.commit_events_max,
             index_lag_events_max: pipeline.index_lag_events_max,
             adopt_fence,
+        }
+    }
+
+    /// The gateway's part.
+    #[must_use]
+    pub fn gateway(&self) -> GatewayConfig {
+        let (public, limits) = (&self.public, &self.limits);
+        GatewayConfig {
+            environment: Environment::Live,
+            public: Public { log: public.log, entries: public.entries, metrics: public.metrics, docs: public.docs },
+            limits: Limits {
+                connections_max: limits.connections_max,
+                body_bytes_max: limits.body_bytes_max,
+                bodies_bytes_max: limits.bodies_bytes_max,
+                header_timeout: Duration::from_secs(limits.header_seconds_max),
+                body_timeout: Duration::from_secs(limits.body_seconds_max),
+                idle_timeout: Duration::from_secs(limits.idle_seconds_max),
+                write_timeout: Duration::from_secs(limits.write_seconds_max),
+                reads_max: limits.reads_max,
+                feeds_max: limits.feeds_max,
+                page_events_max: limits.page_events_max,
+                page_bytes_max: limits.page_bytes_max,
+                feed_heartbeat: Duration::from_secs(limits.feed_heartbeat_seconds),
+                http2_streams_max: limits.http2_streams_max,
+                drain_timeout: Duration::from_secs(limits.drain_seconds_max),
+            },
         }
     }
 }
@@ -212,6 +267,8 @@ fence = {fence}
 # Files of mode 0600, outside the data. One key per purpose.
 receipt = {receipt}
 checkpoint = {checkpoint}
+# The secret under which API keys are hashed in the database.
+credentials = {credentials}
 # The ledger's root agent creates tenants. Remove the line where the root key is kept elsewhere.
 root = {root}
 
@@ -220,15 +277,30 @@ address = \"{listen}\"
 # Needed unless the address is a loopback:
 # tls = {{ certificate = \"tls/chain.pem\", key = \"tls/key.pem\" }}
 
-[log]
-# Checkpoints and hash tiles without a credential.
-public = true
-# Entry bundles without a credential; they show tenants, volumes and signatures.
-public_entries = false
+[public]
+# What is served without a credential, beyond /health and /ready.
+# Checkpoints, hash tiles and proofs about them: what witnesses and verifiers need.
+log = true
+# Entry bundles; they show tenants, volumes and signatures.
+entries = false
+metrics = false
+docs = false
 
 [limits]
 connections_max = 1024
-request_seconds_max = 30
+# 10 MiB in one body, 256 MiB in all of them.
+body_bytes_max = 10485760
+bodies_bytes_max = 268435456
+header_seconds_max = 10
+body_seconds_max = 30
+idle_seconds_max = 75
+write_seconds_max = 30
+reads_max = 64
+feeds_max = 128
+page_events_max = 1000
+page_bytes_max = 2097152
+feed_heartbeat_seconds = 10
+http2_streams_max = 64
 drain_seconds_max = 30
 
 [pipeline]
@@ -248,6 +320,7 @@ index_lag_events_max = 500000
         fence = quoted(new.fence),
         receipt = quoted(&new.keys.join("receipt.key")),
         checkpoint = quoted(&new.keys.join("checkpoint.key")),
+        credentials = quoted(&new.keys.join("credentials.secret")),
         root = quoted(&new.keys.join("root.key")),
         listen = new.listen,
     )

@@ -17,6 +17,7 @@ use crate::exit::{Exit, Failure};
 use crate::random;
 
 const HEADER: &str = "tally-key-v1";
+const SECRET_HEADER: &str = "tally-secret-v1";
 /// Longer than any key file; nothing is read past it.
 const FILE_BYTES_MAX: u64 = 1024;
 
@@ -35,6 +36,10 @@ impl Purpose {
             Self::Development => "development",
             Self::Production => "production",
         }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Development, Self::Production].into_iter().find(|purpose| purpose.name() == text)
     }
 }
 
@@ -82,6 +87,65 @@ impl KeyFile {
     }
 }
 
+/// A secret that is no signing key, with its purpose: `tally-secret-v1`, `use: ...`, `secret: <hex>`.
+#[derive(Clone)]
+pub struct SecretFile {
+    /// What it may be used for.
+    pub purpose: Purpose,
+    /// The secret.
+    pub secret: Zeroizing<[u8; 32]>,
+}
+
+impl SecretFile {
+    /// Draws a secret and writes it to a new file.
+    ///
+    /// # Errors
+    /// The file exists, its folder does not, or writing failed.
+    pub fn create(path: &Path, purpose: Purpose) -> Result<Self, Failure> {
+        let secret = random::bytes::<32>()?;
+        let mut text = Zeroizing::new(String::with_capacity(128));
+        text.push_str(SECRET_HEADER);
+        text.push_str("\nuse: ");
+        text.push_str(purpose.name());
+        text.push_str("\nsecret: ");
+        push_hex(&mut text, &secret);
+        text.push('\n');
+        create_private(path, text.as_bytes())?;
+        Ok(Self { purpose, secret })
+    }
+
+    /// Reads a secret.
+    ///
+    /// # Errors
+    /// The file is readable by others, belongs to somebody else, or is not a secret file.
+    pub fn load(path: &Path) -> Result<Self, Failure> {
+        let text = read_private(path)?;
+        Self::decode(&text).ok_or_else(|| Failure::usage(format!("{} is not a tally secret file", path.display())))
+    }
+
+    /// Reads the secret, or makes it if there is no such file.
+    ///
+    /// # Errors
+    /// See [`Self::load`] and [`Self::create`].
+    pub fn load_or_create(path: &Path, purpose: Purpose) -> Result<Self, Failure> {
+        match path.try_exists() {
+            Ok(true) => Self::load(path),
+            Ok(false) => Self::create(path, purpose),
+            Err(error) => Err(Failure::file("look for", path, &error)),
+        }
+    }
+
+    fn decode(text: &str) -> Option<Self> {
+        let mut lines = text.strip_suffix('\n')?.split('\n');
+        if lines.next()? != SECRET_HEADER {
+            return None;
+        }
+        let purpose = Purpose::parse(lines.next()?.strip_prefix("use: ")?)?;
+        let secret = decode_seed(lines.next()?.strip_prefix("secret: ")?)?;
+        lines.next().is_none().then_some(Self { purpose, secret })
+    }
+}
+
 /// A key file's text, as `tally keygen` prints it.
 #[must_use]
 pub fn encode(purpose: Purpose, public: &PublicKey, seed: &[u8; 32]) -> Zeroizing<String> {
@@ -92,13 +156,18 @@ pub fn encode(purpose: Purpose, public: &PublicKey, seed: &[u8; 32]) -> Zeroizin
     text.push_str("\npublic: ");
     text.push_str(&public.to_hex());
     text.push_str("\nseed: ");
-    for byte in seed {
+    push_hex(&mut text, seed);
+    text.push('\n');
+    text
+}
+
+/// Hex without a temporary copy of the secret.
+fn push_hex(text: &mut String, bytes: &[u8; 32]) {
+    for byte in bytes {
         for nibble in [byte >> 4, byte & 15] {
             text.push(char::from_digit(u32::from(nibble), 16).unwrap_or_default());
         }
     }
-    text.push('\n');
-    text
 }
 
 fn decode(text: &str) -> Option<KeyFile> {
@@ -106,11 +175,7 @@ fn decode(text: &str) -> Option<KeyFile> {
     if lines.next()? != HEADER {
         return None;
     }
-    let purpose = match lines.next()?.strip_prefix("use: ")? {
-        "development" => Purpose::Development,
-        "production" => Purpose::Production,
-        _ => return None,
-    };
+    let purpose = Purpose::parse(lines.next()?.strip_prefix("use: ")?)?;
     let public = PublicKey::from_hex(lines.next()?.strip_prefix("public: ")?).ok()?;
     let seed = decode_seed(lines.next()?.strip_prefix("seed: ")?)?;
     let key = SigningKey::from_seed(*seed);

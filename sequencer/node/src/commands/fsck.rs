@@ -24,9 +24,10 @@ use tally_verify::LogAudit;
 use self::indexes::Indexes;
 use self::report::{Problem, Report};
 use crate::cli::FsckArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::output::Output;
 use crate::random::SystemRandom;
+use crate::wire::{fence_failure, storage_failure};
 use crate::{layout, progress};
 
 /// Runs of at most 8 MiB that are held at once.
@@ -55,17 +56,6 @@ fn open(data: &Path) -> Result<Arc<dyn Engine>, Failure> {
     open_rocks_read_only(&layout::database(data), &RocksConfig::STANDARD).map_err(|error| storage_failure(&error))
 }
 
-/// A database that cannot be opened because it is damaged is a finding, not an accident.
-fn storage_failure(error: &StorageError) -> Failure {
-    let exit = match error {
-        StorageError::InUse(_) => Exit::InUse,
-        StorageError::Missing(_) => Exit::Usage,
-        StorageError::Corrupt(_) | StorageError::BadValue { .. } | StorageError::WalDamaged { .. } => Exit::Invalid,
-        _ => Exit::Failed,
-    };
-    Failure::new(exit, error.to_string())
-}
-
 /// The fence's record, if the file is there; a file that was named must be.
 fn read_fence(path: &PathBuf, named: bool) -> Result<Option<FenceRecord>, Failure> {
     if !named && !path.exists() {
@@ -74,15 +64,7 @@ fn read_fence(path: &PathBuf, named: bool) -> Result<Option<FenceRecord>, Failur
     if !path.exists() {
         return Err(Failure::usage(format!("there is no fence {}", path.display())));
     }
-    let fail = |error: tally_core::FenceError| {
-        let exit = match error {
-            tally_core::FenceError::Held(_) => Exit::InUse,
-            tally_core::FenceError::Damaged(_) => Exit::Invalid,
-            tally_core::FenceError::Io { .. } => Exit::Failed,
-        };
-        Failure::new(exit, error.to_string())
-    };
-    FileFence::open(path).and_then(|mut fence| fence.load()).map_err(fail)
+    FileFence::open(path).and_then(|mut fence| fence.load()).map_err(|error| fence_failure(&error))
 }
 
 struct Fsck {

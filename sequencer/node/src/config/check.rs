@@ -7,10 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use tally_protocol::key::SigningKey;
+use zeroize::Zeroizing;
 
 use super::Config;
 use crate::exit::Failure;
-use crate::keyfile::{self, KeyFile, Purpose};
+use crate::keyfile::{self, KeyFile, Purpose, SecretFile};
 
 /// The keys of a node.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct NodeKeys {
     pub checkpoint: SigningKey,
     /// The ledger's root agent, if this node holds it.
     pub root: Option<SigningKey>,
+    /// The secret under which API keys are hashed.
+    pub credentials: Zeroizing<[u8; 32]>,
 }
 
 /// Checks everything that can be known before a room opens, and reads the keys.
@@ -60,6 +63,7 @@ fn check_places(config: &Config, findings: &mut Vec<String>) {
 
 fn key_paths(config: &Config) -> Vec<(&'static str, &Path)> {
     let mut paths = vec![("keys.receipt", &*config.keys.receipt), ("keys.checkpoint", &*config.keys.checkpoint)];
+    paths.push(("keys.credentials", &config.keys.credentials));
     paths.extend(config.keys.root.as_deref().map(|path| ("keys.root", path)));
     paths.extend(config.listen.tls.as_ref().map(|tls| ("listen.tls.key", &*tls.key)));
     paths
@@ -123,7 +127,18 @@ fn check_bounds(config: &Config, findings: &mut Vec<String>) {
     range("pipeline.commit_events_max", pipeline.commit_events_max as u64, 1, 1 << 24);
     range("pipeline.index_lag_events_max", pipeline.index_lag_events_max, 1000, 1 << 32);
     range("limits.connections_max", limits.connections_max as u64, 1, 1 << 20);
-    range("limits.request_seconds_max", limits.request_seconds_max, 1, 3600);
+    range("limits.body_bytes_max", limits.body_bytes_max as u64, 1 << 16, request);
+    range("limits.bodies_bytes_max", limits.bodies_bytes_max as u64, limits.body_bytes_max as u64, 16 << 30);
+    range("limits.header_seconds_max", limits.header_seconds_max, 1, 3600);
+    range("limits.body_seconds_max", limits.body_seconds_max, 1, 3600);
+    range("limits.idle_seconds_max", limits.idle_seconds_max, 3, 3600);
+    range("limits.write_seconds_max", limits.write_seconds_max, 1, 3600);
+    range("limits.reads_max", limits.reads_max as u64, 1, 65_536);
+    range("limits.feeds_max", limits.feeds_max as u64, 1, 65_536);
+    range("limits.page_events_max", limits.page_events_max as u64, 1, 10_000);
+    range("limits.page_bytes_max", limits.page_bytes_max as u64, 1 << 16, 64 << 20);
+    range("limits.feed_heartbeat_seconds", limits.feed_heartbeat_seconds, 1, limits.idle_seconds_max.max(1));
+    range("limits.http2_streams_max", u64::from(limits.http2_streams_max), 1, 1024);
     range("limits.drain_seconds_max", limits.drain_seconds_max, 1, 3600);
     if config.ledger.origin.is_empty() || config.ledger.origin.contains(|c: char| c.is_whitespace() || c == '+') {
         findings.push("ledger.origin is empty or holds spaces or plus signs".into());
@@ -131,12 +146,12 @@ fn check_bounds(config: &Config, findings: &mut Vec<String>) {
 }
 
 fn check_keys(config: &Config, findings: &mut Vec<String>) -> Option<NodeKeys> {
+    let credentials = SecretFile::load(&config.keys.credentials)
+        .map_err(|failure| findings.push(format!("keys.credentials: {}", failure.message)))
+        .ok()
+        .filter(|file| is_for_production("keys.credentials", &config.keys.credentials, file.purpose, findings));
     let mut load = |name: &str, path: &Path| match KeyFile::load(path) {
-        Ok(file) if file.purpose == Purpose::Development => {
-            findings.push(format!("{name} {} is a development key; make one with `tally keygen`", path.display()));
-            None
-        }
-        Ok(file) => Some(file.key),
+        Ok(file) => is_for_production(name, path, file.purpose, findings).then_some(file.key),
         Err(failure) => {
             findings.push(format!("{name}: {}", failure.message));
             None
@@ -145,7 +160,12 @@ fn check_keys(config: &Config, findings: &mut Vec<String>) -> Option<NodeKeys> {
     let receipt = load("keys.receipt", &config.keys.receipt);
     let checkpoint = load("keys.checkpoint", &config.keys.checkpoint);
     let root = config.keys.root.as_deref().map(|path| load("keys.root", path));
-    let keys = NodeKeys { receipt: receipt?, checkpoint: checkpoint?, root: root.map_or(Some(None), |key| key.map(Some))? };
+    let keys = NodeKeys {
+        receipt: receipt?,
+        checkpoint: checkpoint?,
+        root: root.map_or(Some(None), |key| key.map(Some))?,
+        credentials: credentials?.secret,
+    };
     let all = [Some(&keys.receipt), Some(&keys.checkpoint), keys.root.as_ref()];
     let mut public: Vec<_> = all.into_iter().flatten().map(SigningKey::public_key).collect();
     public.sort_unstable();
@@ -155,4 +175,11 @@ fn check_keys(config: &Config, findings: &mut Vec<String>) -> Option<NodeKeys> {
         findings.push("two of the keys are the same: a key has one purpose".into());
     }
     Some(keys)
+}
+
+fn is_for_production(name: &str, path: &Path, purpose: Purpose, findings: &mut Vec<String>) -> bool {
+    if purpose == Purpose::Development {
+        findings.push(format!("{name} {} was made for development; a production node makes its own", path.display()));
+    }
+    purpose == Purpose::Production
 }

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::check::check;
 use super::*;
-use crate::keyfile::{KeyFile, Purpose};
+use crate::keyfile::{KeyFile, Purpose, SecretFile};
 
 /// A folder with a configuration that passes, and its keys.
 fn good() -> (tempfile::TempDir, String) {
@@ -13,6 +13,7 @@ fn good() -> (tempfile::TempDir, String) {
     for name in ["receipt", "checkpoint", "root"] {
         KeyFile::create(&dir.path().join(format!("keys/{name}.key")), Purpose::Production).unwrap();
     }
+    SecretFile::create(&dir.path().join("keys/credentials.secret"), Purpose::Production).unwrap();
     let text = template(&NewConfig {
         origin: "log.example.com/market",
         data: Path::new("data"),
@@ -86,7 +87,7 @@ fn a_fence_or_key_inside_the_data_is_refused_however_it_is_spelled() {
 fn development_keys_loose_keys_and_shared_keys_are_refused() {
     let (dir, text) = good();
     KeyFile::create(&dir.path().join("keys/dev.key"), Purpose::Development).unwrap();
-    assert!(finding(&dir, &text.replace("keys/receipt.key", "keys/dev.key")).contains("development key"));
+    assert!(finding(&dir, &text.replace("keys/receipt.key", "keys/dev.key")).contains("made for development"));
     assert!(finding(&dir, &text.replace("keys/receipt.key", "keys/root.key")).contains("one purpose"));
     assert!(finding(&dir, &text.replace("keys/receipt.key", "keys/none.key")).contains("keys.receipt"));
     let path = dir.path().join("keys/checkpoint.key");

@@ -11,8 +11,8 @@ use tally_storage::{CheckpointStore, Engine, Family, Row, ScanRange, StorageErro
 use tally_verify::{LogAudit, Signed};
 
 use super::report::Problem;
-use super::storage_failure;
 use crate::exit::Failure;
+use crate::wire::storage_failure;
 
 /// Rows read at once.
 const ROWS_PER_SCAN: usize = 4096;

@@ -14,8 +14,8 @@ use tally_storage::{DerivedIndex, Engine, Family};
 
 use super::expectations::each_row;
 use super::report::Problem;
-use super::storage_failure;
 use crate::exit::Failure;
+use crate::wire::storage_failure;
 
 /// The check, as far as it came.
 pub(super) struct Indexes {
