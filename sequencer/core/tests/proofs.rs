@@ -87,8 +87,8 @@ fn run_cut(chunks: &[usize]) -> (TreeSize, RootHash, Vec<u8>, StateRoot) {
         rest = &rest[take..];
     }
     let checkpoint = node.reader.checkpoint();
-    let mut tiles = node.reader.tile("tile/0/000".parse().unwrap()).unwrap();
-    tiles.extend(node.reader.tile("tile/0/001".parse().unwrap()).unwrap());
+    let mut tiles = node.reader.tile(tally_protocol::tile::TileId::parse("tile/0/000").unwrap()).unwrap();
+    tiles.extend(node.reader.tile(tally_protocol::tile::TileId::parse("tile/0/001").unwrap()).unwrap());
     let commitment = node.reader.commit_now(STREAM).unwrap().unwrap();
     node.stop();
     (checkpoint.checkpoint.size, checkpoint.checkpoint.root, tiles, commitment.new_state_root)

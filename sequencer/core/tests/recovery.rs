@@ -48,13 +48,13 @@ fn deleting_all_derived_families_gives_the_same_roots() {
     }
     let before = node.reader.checkpoint();
     let keys = node.reader.agent_keys(TENANT, common::AGENT);
-    let tile = node.reader.tile("tile/0/000".parse().unwrap()).unwrap();
+    let tile = node.reader.tile(tally_protocol::tile::TileId::parse("tile/0/000").unwrap()).unwrap();
     node.stop();
     tally_storage::clear_derived(world.engine.as_ref()).unwrap();
     let node = world.start();
     assert_eq!(node.reader.checkpoint().checkpoint, before.checkpoint);
     assert_eq!(node.reader.agent_keys(TENANT, common::AGENT), keys);
-    assert_eq!(node.reader.tile("tile/0/000".parse().unwrap()).unwrap(), tile);
+    assert_eq!(node.reader.tile(tally_protocol::tile::TileId::parse("tile/0/000").unwrap()).unwrap(), tile);
     assert_eq!(node.reader.stream_head(STREAM), Some(Sequence::new(1000)));
     check_receipt(&world, &node.accept_one(world.event("{}")));
     node.stop();
