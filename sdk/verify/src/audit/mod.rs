@@ -135,11 +135,11 @@ impl LogAudit {
     /// Names a commitment; a stream's in order, and each before its events.
     pub fn expect_commitment(&mut self, commitment: &Commitment) {
         let seen = self.streams.get(&commitment.stream).map_or(Sequence::new(0), |stream| stream.last);
-        self.chains.add(commitment, seen, &mut self.findings);
+        self.chains.add(&self.ledger.id(), commitment, seen, &mut self.findings);
     }
 
     /// Takes in the next stored run. `rng` blinds the batches of signatures (see [`verify_batch`]).
-    pub fn push_run(&mut self, bytes: Bytes, rng: &mut impl CryptoRng) {
+    pub fn push_run(&mut self, bytes: &Bytes, rng: &mut impl CryptoRng) {
         if self.halted {
             return;
         }
@@ -226,17 +226,17 @@ impl LogAudit {
     }
 
     /// Decodes a run. One that fails only its checksum is read nevertheless, so that the bad entry can be named.
-    fn decode_run(&mut self, bytes: Bytes) -> Option<StoredRun> {
+    fn decode_run(&mut self, bytes: &Bytes) -> Option<StoredRun> {
         let error = match StoredRun::decode(bytes.clone()) {
             Ok(run) => return Some(run),
             Err(error) => error,
         };
         let error = match error {
             RunError::Checksum { stored, computed } => {
-                let end = Index::new(self.next.get() + u64::from(claimed_count(&bytes)));
+                let end = Index::new(self.next.get() + u64::from(claimed_count(bytes)));
                 let why = format!("the run that starts here fails its checksum ({stored:08x}, not {computed:08x})");
                 self.findings.add(Place::Range(self.next, end), Rule::RunBytes, why);
-                match StoredRun::decode(with_checksum(&bytes, computed)) {
+                match StoredRun::decode(with_checksum(bytes, computed)) {
                     Ok(run) => return Some(run),
                     Err(error) => error,
                 }
