@@ -147,4 +147,13 @@ mod tests {
             assert!(table().contains(exit.meaning()));
         }
     }
+
+    #[test]
+    fn the_operators_page_has_the_same_table() {
+        let page = include_str!("../../../docs/operating/cli.md");
+        for exit in Exit::ALL {
+            let row = format!("| {} | `{}` | {} |", exit.code(), exit.name(), exit.meaning());
+            assert!(page.contains(&row), "{row}");
+        }
+    }
 }
