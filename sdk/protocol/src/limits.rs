@@ -59,8 +59,9 @@ const _: () = {
     assert!(EVENTS_PER_REQUEST_MAX <= RUN_EVENTS_MAX, "a request may fit one run");
     assert!(FRAME_BYTES_MAX <= u32::MAX as usize, "lengths are 32 bits");
     assert!(ENTITY_ID_BYTES_MAX <= u16::MAX as usize, "a frame remembers string lengths in 16 bits");
-    assert!(ENTITY_TYPE_BYTES_MAX <= u16::MAX as usize && EVENT_TYPE_BYTES_MAX <= u16::MAX as usize, "as above");
-    assert!(CREATED_AT_BYTES_MAX <= u16::MAX as usize, "as above");
+    assert!(ENTITY_TYPE_BYTES_MAX <= ENTITY_ID_BYTES_MAX, "as above");
+    assert!(EVENT_TYPE_BYTES_MAX <= ENTITY_ID_BYTES_MAX, "as above");
+    assert!(CREATED_AT_BYTES_MAX <= ENTITY_ID_BYTES_MAX, "as above");
     assert!(EVENT_ENTRY_BYTES <= ENTRY_BYTES_MAX, "an event entry fits a tile's entry bundle");
     assert!(ORIGIN_BYTES_MAX + PROFILE_BYTES_MAX + 256 <= ENTRY_BYTES_MAX, "so does the genesis entry");
     assert!(RECIPIENTS_MAX * 256 <= PAYLOAD_BYTES_MAX, "recipients leave room for the ciphertext");
