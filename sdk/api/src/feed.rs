@@ -95,7 +95,8 @@ mod tests {
         let text = token.to_string();
         assert_eq!(text, "0707070707070707-41");
         assert_eq!(text.parse(), Ok(token));
-        for bad in ["", "41", "0707070707070707-041", "0707070707070707-+41", "707070707070707-41", "0707070707070707-"] {
+        for bad in ["", "41", "0707070707070707-041", "0707070707070707-+41", "707070707070707-41", "0707070707070707-"]
+        {
             assert_eq!(bad.parse::<ResumeToken>(), Err(ResumeTokenError), "{bad}");
         }
         assert!(!token.is_of(&LedgerId::ZERO));

@@ -9,8 +9,8 @@ use core::fmt;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serializer};
 use tally_protocol::hash::{
-    CipherHash, LeafHash, LedgerId, LogId, NodeHash, PayloadHash, ReceiptHash, RootHash, SigningHash, StateRoot,
-    VesLeaf, VesNode, VesStreamId,
+    ApiKeyHash, CipherHash, LeafHash, LedgerId, LogId, NodeHash, PayloadHash, ReceiptHash, RootHash, SigningHash,
+    StateRoot, VesLeaf, VesNode, VesStreamId,
 };
 use tally_protocol::id::{AgentId, Epoch, EventId, Index, KeyId, Sequence, StoreId, TenantId, TreeSize};
 use tally_protocol::key::{PublicKey, Signature};
@@ -42,7 +42,7 @@ macro_rules! hex_text {
 
 hex_text! {
     LeafHash: 32, NodeHash: 32, RootHash: 32, SigningHash: 32, PayloadHash: 32, CipherHash: 32, LedgerId: 32,
-    LogId: 32, VesLeaf: 32, VesNode: 32, VesStreamId: 32, StateRoot: 32, ReceiptHash: 32, PublicKey: 32, Signature: 64,
+    LogId: 32, VesLeaf: 32, VesNode: 32, VesStreamId: 32, StateRoot: 32, ReceiptHash: 32, ApiKeyHash: 32, PublicKey: 32, Signature: 64,
 }
 
 /// The widest type above.

@@ -38,6 +38,8 @@ pub struct Limits {
     pub feed_heartbeat: Duration,
     /// Streams of one HTTP/2 connection.
     pub http2_streams_max: u32,
+    /// How long a request waits for its receipts before its outcome is called unknown.
+    pub receipt_timeout: Duration,
     /// How long a drain waits for requests in flight.
     pub drain_timeout: Duration,
 }
@@ -60,6 +62,7 @@ impl Limits {
             page_bytes_max: 2 << 20,
             feed_heartbeat: Duration::from_secs(10),
             http2_streams_max: 64,
+            receipt_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
         }
     }

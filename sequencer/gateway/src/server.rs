@@ -50,7 +50,7 @@ fn builder(limits: &Limits) -> auto::Builder<TokioExecutor> {
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(HTTP1_BUFFER_BYTES)
         .max_headers(HTTP1_HEADERS_MAX)
-        .half_close(false);
+        .half_close(true);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -134,10 +134,7 @@ fn events() -> Vec<(&'static str, Value)> {
             ]),
         ),
         ("SubmitRequest", strict([("events", list(reference("EventEnvelope")))])),
-        (
-            "SubmitAnswer",
-            object([("checkpoints", list(text())), ("results", list(reference("EventOutcome")))]),
-        ),
+        ("SubmitAnswer", object([("checkpoints", list(text())), ("results", list(reference("EventOutcome")))])),
         (
             "EventOutcome",
             json!({"oneOf": [
@@ -176,14 +173,8 @@ fn events() -> Vec<(&'static str, Value)> {
                 ("head_sequence", nullable(number())),
             ]),
         ),
-        (
-            "EntityPage",
-            object([("events", list(reference("EventRecord"))), ("next_after", nullable(number()))]),
-        ),
-        (
-            "StreamHead",
-            object([("tenant_id", uuid()), ("store_id", uuid()), ("head_sequence", nullable(number()))]),
-        ),
+        ("EntityPage", object([("events", list(reference("EventRecord"))), ("next_after", nullable(number()))])),
+        ("StreamHead", object([("tenant_id", uuid()), ("store_id", uuid()), ("head_sequence", nullable(number()))])),
         (
             "FeedLine",
             json!({"oneOf": [
