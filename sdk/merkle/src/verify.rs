@@ -9,7 +9,7 @@ use tally_protocol::hash::{LeafHash, NodeHash, RootHash, empty_root, node};
 
 use crate::error::ProofError;
 use crate::node::path_parts;
-use crate::shape::{ConsistencyProof, InclusionProof};
+use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 
 /// That `leaf` is at the proof's index in the tree of the proof's size whose root is `root` (RFC 9162 section
 /// 2.1.3.2).
