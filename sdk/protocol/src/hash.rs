@@ -9,6 +9,7 @@ use core::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::id::{EventId, Sequence, Stream};
+use crate::key::PublicKey;
 
 // The domain tags. `tags()` is the table the prefix-free law is tested on: a new tag goes there too.
 const RFC6962_LEAF: &[u8] = &[0];
@@ -410,7 +411,6 @@ pub fn derived_id(parts: &[&[u8]]) -> [u8; 32] {
     state.finalize().into()
 }
 
-
 /// Makes the short keys of a ledger's look-up indexes: keyed BLAKE3, 16 bytes.
 ///
 /// The key is derived from the ledger's identity, so the same event has unrelated places in two ledgers. It is not a
@@ -449,6 +449,14 @@ impl LookupKey {
         let type_bytes = (entity_type.len() as u64).to_be_bytes();
         self.short(1, &[&stream.to_bytes(), &type_bytes, entity_type.as_bytes(), entity_id.as_bytes()])
     }
+}
+
+/// The key id of a note's key (C2SP signed-note, Signatures): the first four bytes of
+/// SHA-256(name | newline | signature type | public key). The format gives it no tag; it identifies and proves nothing.
+#[must_use]
+pub fn note_key_id(name: &str, signature_type: u8, key: &PublicKey) -> [u8; 4] {
+    let [a, b, c, d, ..] = sha256(&[name.as_bytes(), b"\n", &[signature_type], key.as_bytes()]);
+    [a, b, c, d]
 }
 
 /// The content address of a stored run's bytes.

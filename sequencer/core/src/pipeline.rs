@@ -329,7 +329,7 @@ fn open_ledger(engine: &Arc<dyn Engine>, source: GenesisSource) -> Result<(Ledge
     match (meta.genesis()?, source) {
         (Some(entry), source) => {
             let genesis =
-                Genesis::decode_entry(&entry).map_err(|error| damaged_genesis(&error.to_string()))?;
+                Genesis::decode(&entry).map_err(|error| damaged_genesis(&error.to_string()))?;
             let ledger = LedgerInfo::new(genesis);
             if let GenesisSource::Create(wanted) = source
                 && wanted.ledger_id() != ledger.ledger_id

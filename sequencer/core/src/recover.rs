@@ -11,11 +11,11 @@ use std::sync::Arc;
 use tally_merkle::frontier::Frontier;
 use tally_merkle::prove::root_at;
 use tally_merkle::tiles::{Edge, FullTile, TileNodes};
-use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
+use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::entry::EventEntry;
 use tally_protocol::hash::{LeafHash, RootHash, RunHash};
 use tally_protocol::id::{Epoch, Index, Sequence, Stream, TreeSize};
-use tally_protocol::key::Signer;
+use tally_protocol::key::{PublicKey, Signer};
 use tally_protocol::note::VerifierKey;
 use tally_protocol::run::{Record, StoredRun};
 use tally_protocol::time::LogTime;
@@ -129,7 +129,7 @@ fn stored_tree(
     tip: &Tip,
 ) -> Result<Option<Tree>, StartError> {
     let Some(latest) = checkpoints.latest()? else { return Ok(None) };
-    let key = VerifierKey::ed25519(&ledger.genesis.origin, ledger.genesis.receipt_key);
+    let key = verifier(ledger, ledger.genesis.receipt_key)?;
     let opened = SignedCheckpoint::open(&latest.note, &[key]);
     let (Ok(frontier), Ok(signed)) = (Frontier::decode(&latest.frontier), opened) else { return Ok(None) };
     let size = frontier.size();
@@ -262,11 +262,16 @@ pub(crate) fn published(
     ledger: &LedgerInfo,
 ) -> Result<Option<SignedCheckpoint>, StartError> {
     let Some(published) = checkpoints.published_latest()? else { return Ok(None) };
-    let key = VerifierKey::ed25519(&ledger.genesis.origin, ledger.genesis.checkpoint_key);
+    let key = verifier(ledger, ledger.genesis.checkpoint_key)?;
     match SignedCheckpoint::open(&published.note, &[key]) {
         Ok(signed) => Ok(Some(signed)),
         Err(_) => Err(damaged(Index::new(0), "a published checkpoint's signature does not verify")),
     }
+}
+
+fn verifier(ledger: &LedgerInfo, key: PublicKey) -> Result<VerifierKey, StartError> {
+    let origin = &ledger.genesis.origin;
+    VerifierKey::new(origin, key).map_err(|_| damaged(Index::new(0), "the origin is not a key name"))
 }
 
 /// Brings the derived indexes to the log's end and reads from them what ordering starts with.

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use common::{World, check_receipt, duplicate};
 use tally_core::{Lane, NodeState, Refused};
+use tally_storage::memory::Crash;
 use tally_protocol::id::TreeSize;
 
 #[test]
@@ -16,13 +17,13 @@ fn a_failed_sync_poisons_the_node_and_a_restart_recovers() {
     let node = world.start_ready();
     let kept = world.event("{\"kept\":1}");
     let receipt = node.accept_one(kept.clone());
-    world.engine.fail_sync(1);
+    world.engine.faults().fail_sync(1);
     let lost = world.event("{\"lost\":1}");
     let ticket = node.submitter.submit(Lane(1), vec![lost.clone()]).unwrap();
     assert!(ticket.wait().is_err(), "no receipt without a sync");
     assert!(matches!(node.reader.state(), NodeState::Poisoned(_)));
     assert!(matches!(node.submitter.submit(Lane(1), vec![lost.clone()]), Err(Refused::Poisoned(_))));
-    let after = world.engine.crash();
+    let after = world.engine.crash(Crash::System);
     drop(node);
     world.engine = Arc::new(after);
     let node = world.start();
@@ -121,7 +122,7 @@ fn the_door_is_bounded_in_bytes_over_all_and_for_each_caller() {
     assert!(matches!(node.submitter.submit(Lane(1), too_many), Err(Refused::TooLarge { .. })));
     assert!(matches!(node.submitter.submit(Lane(1), Vec::new()), Err(Refused::Count { .. })));
     // While the disk is slow, one caller fills its share and then waits; another one still gets in.
-    world.engine.slow_sync(std::time::Duration::from_millis(300));
+    world.engine.faults().slow_sync(std::time::Duration::from_millis(300));
     let first = node.submitter.submit(Lane(1), vec![world.event("{}"), world.event("{}")]).unwrap();
     let busy = node.submitter.submit(Lane(1), vec![world.event("{}"), world.event("{}")]);
     assert!(matches!(busy, Err(Refused::Busy { .. })), "{busy:?}");
@@ -129,7 +130,7 @@ fn the_door_is_bounded_in_bytes_over_all_and_for_each_caller() {
     assert!(matches!(node.submitter.submit(Lane(3), vec![world.event("{}"), world.event("{}")]), Err(Refused::Busy { .. })));
     first.wait().unwrap();
     other.wait().unwrap();
-    world.engine.slow_sync(std::time::Duration::ZERO);
+    world.engine.faults().slow_sync(std::time::Duration::ZERO);
     node.accept(vec![world.event("{}"), world.event("{}")]);
     node.stop();
 }

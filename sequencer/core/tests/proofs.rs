@@ -87,8 +87,8 @@ fn run_cut(chunks: &[usize]) -> (TreeSize, RootHash, Vec<u8>, StateRoot) {
         rest = &rest[take..];
     }
     let checkpoint = node.reader.checkpoint();
-    let mut tiles = node.reader.tile("tile/0/000".parse().unwrap()).unwrap();
-    tiles.extend(node.reader.tile("tile/0/001".parse().unwrap()).unwrap());
+    let mut tiles = node.reader.tile(tally_protocol::tile::TileId::parse("tile/0/000").unwrap()).unwrap();
+    tiles.extend(node.reader.tile(tally_protocol::tile::TileId::parse("tile/0/001").unwrap()).unwrap());
     let commitment = node.reader.commit_now(STREAM).unwrap().unwrap();
     node.stop();
     (checkpoint.checkpoint.size, checkpoint.checkpoint.root, tiles, commitment.new_state_root)
@@ -209,7 +209,7 @@ fn the_published_checkpoint_follows_and_both_keys_sign_it() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let published = published.expect("published within two seconds");
-    let log_key = tally_protocol::note::VerifierKey::ed25519(&world.genesis.origin, world.genesis.checkpoint_key);
+    let log_key = tally_protocol::note::VerifierKey::new(&world.genesis.origin, world.genesis.checkpoint_key).unwrap();
     for key in [log_key, world.receipt_key()] {
         let opened = tally_protocol::checkpoint::SignedCheckpoint::open(&published.note, &[key]).unwrap();
         assert_eq!(opened.checkpoint, published.checkpoint);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use common::{STREAM, TENANT, World, check_receipt, duplicate};
 use tally_core::{NodeState, Receipt, Refused, Lane, StartError};
 use tally_protocol::hash::RootHash;
+use tally_storage::memory::Crash;
 use tally_protocol::id::{Index, Sequence, TreeSize};
 
 fn root(receipt: &Receipt) -> (TreeSize, RootHash) {
@@ -47,13 +48,13 @@ fn deleting_all_derived_families_gives_the_same_roots() {
     }
     let before = node.reader.checkpoint();
     let keys = node.reader.agent_keys(TENANT, common::AGENT);
-    let tile = node.reader.tile("tile/0/000".parse().unwrap()).unwrap();
+    let tile = node.reader.tile(tally_protocol::tile::TileId::parse("tile/0/000").unwrap()).unwrap();
     node.stop();
     tally_storage::clear_derived(world.engine.as_ref()).unwrap();
     let node = world.start();
     assert_eq!(node.reader.checkpoint().checkpoint, before.checkpoint);
     assert_eq!(node.reader.agent_keys(TENANT, common::AGENT), keys);
-    assert_eq!(node.reader.tile("tile/0/000".parse().unwrap()).unwrap(), tile);
+    assert_eq!(node.reader.tile(tally_protocol::tile::TileId::parse("tile/0/000").unwrap()).unwrap(), tile);
     assert_eq!(node.reader.stream_head(STREAM), Some(Sequence::new(1000)));
     check_receipt(&world, &node.accept_one(world.event("{}")));
     node.stop();
@@ -70,7 +71,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
             kept.extend(frames.clone().into_iter().zip(node.accept(frames)));
         }
         // Only what was synced survives.
-        let after = world.engine.crash();
+        let after = world.engine.crash(Crash::System);
         drop(node);
         world.engine = Arc::new(after);
         let node = world.start();
@@ -90,7 +91,7 @@ fn with_copy() -> (World, Arc<tally_storage::memory::MemoryEngine>) {
     let node = world.start_ready();
     node.accept((0..10).map(|n| world.event(&format!("{{\"n\":{n}}}"))).collect());
     node.stop();
-    let copy = Arc::new(world.engine.crash());
+    let copy = Arc::new(world.engine.crash(Crash::System));
     let node = world.start();
     node.accept((0..10).map(|n| world.event(&format!("{{\"m\":{n}}}"))).collect());
     node.stop();

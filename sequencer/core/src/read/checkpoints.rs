@@ -68,6 +68,6 @@ impl Reader {
         }
         let events = self.events_of_log(Index::new(first), usize::try_from(end - first.max(1)).unwrap_or(0))?;
         entries.extend(events.iter().map(StoredEvent::entry).map(|entry| entry.encode().to_vec()));
-        Ok(encode_bundle(&entries))
+        encode_bundle(&entries).map_err(|_| ReadError::Invalid("an entry is too long for a bundle"))
     }
 }

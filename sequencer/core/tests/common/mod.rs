@@ -245,7 +245,7 @@ impl World {
     }
 
     pub fn receipt_key(&self) -> VerifierKey {
-        VerifierKey::ed25519(&self.genesis.origin, self.genesis.receipt_key)
+        VerifierKey::new(&self.genesis.origin, self.genesis.receipt_key).unwrap()
     }
 }
 
