@@ -2,8 +2,8 @@
 //!
 //! Takes what was claimed and the roots one trusts, gives yes or the reason why not. Index and sizes are untrusted
 //! and may be any u64; the path's length is fixed by them and checked before a single hash is computed, so neither a
-//! shortened nor a padded path passes, and a leaf's place in the tree cannot be moved. Roots are public: comparison
-//! is plain.
+//! shortened nor a padded path passes, and a leaf's place in a tree of known size cannot be moved. A root does not
+//! bind its size: believe the two only together, out of one signed checkpoint. Roots are public: comparison is plain.
 
 use tally_protocol::hash::{LeafHash, NodeHash, RootHash, empty_root, node};
 
