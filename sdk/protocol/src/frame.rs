@@ -87,6 +87,9 @@ pub enum FrameError {
     /// The bytes end before the frame does.
     #[error("frame is cut short")]
     Truncated,
+    /// A length within the frame runs over the frame's end.
+    #[error("a length within the frame runs over its end")]
+    Overrun,
     /// Bytes follow where the frame should end.
     #[error("frame has surplus bytes")]
     Surplus,
@@ -143,7 +146,9 @@ impl FrameError {
     #[must_use]
     pub fn reject(&self) -> Reject {
         let (code, field) = match self {
-            Self::Length(_) | Self::Truncated | Self::Surplus | Self::Tag => (RejectCode::SchemaValidation, None),
+            Self::Length(_) | Self::Truncated | Self::Overrun | Self::Surplus | Self::Tag => {
+                (RejectCode::SchemaValidation, None)
+            }
             Self::Version(_) => (RejectCode::UnsupportedVersion, Some("ves_version")),
             Self::Empty(field) | Self::TooLong(field, _) | Self::Utf8(field) | Self::Nul(field) => {
                 (RejectCode::SchemaValidation, Some(*field))
@@ -239,7 +244,7 @@ impl Frame {
         if bytes.get(TAG_AT..VERSION_AT) != Some(PREIMAGE_TAG) {
             return Err(FrameError::Tag);
         }
-        let version = read_u32(&bytes, VERSION_AT).ok_or(FrameError::Truncated)?;
+        let version = read_u32(&bytes, VERSION_AT).ok_or(FrameError::Overrun)?;
         if version != VES_VERSION {
             return Err(FrameError::Version(version));
         }
@@ -253,7 +258,7 @@ impl Frame {
             at += 4 + text.len();
             *length = text.len() as u16;
         }
-        let kind = read_u32(&bytes, at).ok_or(FrameError::Truncated)?;
+        let kind = read_u32(&bytes, at).ok_or(FrameError::Overrun)?;
         let kind = PayloadKind::from_number(kind).ok_or(FrameError::Kind(kind))?;
         at += 4 + 64;
         let payload =
@@ -266,7 +271,7 @@ impl Frame {
             )?;
         match (at + 4 + payload.len() + 64).cmp(&bytes.len()) {
             core::cmp::Ordering::Less => Err(FrameError::Surplus),
-            core::cmp::Ordering::Greater => Err(FrameError::Truncated),
+            core::cmp::Ordering::Greater => Err(FrameError::Overrun),
             core::cmp::Ordering::Equal => Ok(Self { bytes, lengths, kind }),
         }
     }
@@ -489,8 +494,8 @@ fn read_bytes(
     at: usize,
     check: impl FnOnce(usize) -> Result<(), FrameError>,
 ) -> Result<&[u8], FrameError> {
-    let length = read_u32(bytes, at).ok_or(FrameError::Truncated)?;
-    let length = usize::try_from(length).map_err(|_| FrameError::Truncated)?;
+    let length = read_u32(bytes, at).ok_or(FrameError::Overrun)?;
+    let length = usize::try_from(length).map_err(|_| FrameError::Overrun)?;
     check(length)?;
-    bytes.get(at + 4..).and_then(|rest| rest.get(..length)).ok_or(FrameError::Truncated)
+    bytes.get(at + 4..).and_then(|rest| rest.get(..length)).ok_or(FrameError::Overrun)
 }

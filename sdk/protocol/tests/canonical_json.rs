@@ -1,5 +1,7 @@
 //! Laws of canonical JSON under hostile inputs: the check, the reading and the writing always agree.
 
+#![expect(clippy::unwrap_used, reason = "a test's helper panics as the test does")]
+
 use proptest::prelude::*;
 use proptest::sample::Index;
 use tally_protocol::jcs::{self, INTEGER_MAX, JcsErrorKind, Value};

@@ -1,5 +1,7 @@
 //! Laws of the one signature rule: a batch and its members always agree, whatever they are made of.
 
+#![expect(clippy::unwrap_used, reason = "a test's helper panics as the test does")]
+
 use curve25519_dalek::constants::{ED25519_BASEPOINT_POINT, EIGHT_TORSION};
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::{EdwardsPoint, Scalar};

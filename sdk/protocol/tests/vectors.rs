@@ -2,6 +2,8 @@
 //!
 //! Most of them are one mutation that must fail, or that must change the hash. A changed vector is a changed format.
 
+#![expect(clippy::unwrap_used, reason = "a test's helper panics as the test does")]
+
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
