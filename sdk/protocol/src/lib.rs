@@ -20,5 +20,6 @@ pub mod limits;
 pub mod note;
 pub mod proof;
 pub mod receipt;
+pub mod run;
 pub mod tile;
 pub mod time;
