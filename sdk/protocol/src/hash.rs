@@ -10,6 +10,50 @@ use sha2::{Digest, Sha256};
 
 use crate::id::{EventId, Sequence, Stream};
 
+// The domain tags. `tags()` is the table the prefix-free law is tested on: a new tag goes there too.
+const RFC6962_LEAF: &[u8] = &[0];
+const RFC6962_NODE: &[u8] = &[1];
+const VES_PAYLOAD_PLAIN: &[u8] = b"VES_PAYLOAD_PLAIN_V1";
+const VES_PAYLOAD_AAD: &[u8] = b"VES_PAYLOAD_AAD_V1";
+const VES_PAYLOAD_CIPHER: &[u8] = b"VES_PAYLOAD_CIPHER_V1";
+const VES_RECIPIENTS: &[u8] = b"VES_RECIPIENTS_V1";
+const VES_EVENTSIG: &[u8] = crate::frame::PREIMAGE_TAG;
+const VES_LEAF: &[u8] = b"VES_LEAF_V1";
+const VES_PAD_LEAF: &[u8] = b"VES_PAD_LEAF_V1";
+const VES_NODE: &[u8] = b"VES_NODE_V1";
+const VES_STREAM: &[u8] = b"VES_STREAM_V1";
+const VES_STATE_ROOT: &[u8] = b"VES_STATE_ROOT_V1";
+const VES_RECEIPT: &[u8] = b"VES_RECEIPT_V1";
+const VES_POP: &[u8] = b"VES_POP_V1";
+const TALLY_ENTRY: &[u8] = crate::entry::ENTRY_TAG;
+const TALLY_LOG: &[u8] = b"TALLY_LOG_V1";
+const TALLY_ID: &[u8] = b"TALLY_ID_V1";
+
+/// Every SHA-256 domain tag of this crate: what it is for, and its bytes. `TALLY_ENTRY_V1` opens an entry and comes
+/// after the leaf's 0x00; it is listed because entries are hashed nowhere else.
+#[must_use]
+pub const fn tags() -> [(&'static str, &'static [u8]); 17] {
+    [
+        ("leaf of the log", RFC6962_LEAF),
+        ("node of the log", RFC6962_NODE),
+        ("plain payload", VES_PAYLOAD_PLAIN),
+        ("associated data of an encrypted payload", VES_PAYLOAD_AAD),
+        ("encrypted payload", VES_PAYLOAD_CIPHER),
+        ("recipients of an encrypted payload", VES_RECIPIENTS),
+        ("event signature", VES_EVENTSIG),
+        ("leaf of a commitment", VES_LEAF),
+        ("padding of a commitment", VES_PAD_LEAF),
+        ("node of a commitment", VES_NODE),
+        ("stream", VES_STREAM),
+        ("state root of a commitment", VES_STATE_ROOT),
+        ("receipt", VES_RECEIPT),
+        ("proof of possession", VES_POP),
+        ("entry of the log", TALLY_ENTRY),
+        ("log on chain", TALLY_LOG),
+        ("derived id", TALLY_ID),
+    ]
+}
+
 /// A text that is not a hash: 64 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a hash (64 lower-case hexadecimal digits)")]
@@ -110,6 +154,12 @@ hash_type! {
     PayloadHash;
     /// The VES payload hash (cipher text); zero for a plain payload.
     CipherHash;
+    /// What binds an encrypted payload to its event.
+    PayloadAad;
+    /// The recipients of an encrypted payload.
+    RecipientsHash;
+    /// The VES key proof-of-possession hash.
+    PopHash;
     /// The ledger's identity: the leaf hash of its genesis entry.
     LedgerId;
     /// A log's identity on chain.
@@ -169,7 +219,7 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 /// RFC 6962 leaf: SHA-256(0x00 | entry).
 #[must_use]
 pub fn leaf(entry: &[u8]) -> LeafHash {
-    LeafHash(sha256(&[&[0], entry]))
+    LeafHash(sha256(&[RFC6962_LEAF, entry]))
 }
 
 /// RFC 6962 inner node: SHA-256(0x01 | left | right).
@@ -193,11 +243,70 @@ pub fn signing(preimage: &[u8]) -> SigningHash {
     SigningHash(sha256(&[preimage]))
 }
 
+/// The hash of a plain payload: tag, canonical JSON.
+#[must_use]
+pub fn payload_plain(payload: &[u8]) -> PayloadHash {
+    PayloadHash(sha256(&[VES_PAYLOAD_PLAIN, payload]))
+}
+
+/// The plain hash of an encrypted payload: tag, salt, canonical JSON.
+#[must_use]
+pub fn payload_plain_salted(salt: &[u8; 16], payload: &[u8]) -> PayloadHash {
+    PayloadHash(sha256(&[VES_PAYLOAD_PLAIN, salt, payload]))
+}
+
+/// The associated data of an encrypted payload: tag, the signing preimage's bytes from the tenant to `created_at`,
+/// plain hash.
+#[must_use]
+pub fn payload_aad(context: &[u8], plain: &PayloadHash) -> PayloadAad {
+    PayloadAad(sha256(&[VES_PAYLOAD_AAD, context, &plain.0]))
+}
+
+/// The recipients of an encrypted payload: tag, then of each its key id, encapsulated key and wrapped key, each with
+/// its length.
+#[must_use]
+pub fn recipients(entries: &[(u32, [u8; 32], [u8; 48])]) -> RecipientsHash {
+    let mut state = Sha256::new();
+    state.update(VES_RECIPIENTS);
+    for (kid, enc, ct) in entries {
+        state.update(kid.to_be_bytes());
+        state.update(32u32.to_be_bytes());
+        state.update(enc);
+        state.update(48u32.to_be_bytes());
+        state.update(ct);
+    }
+    RecipientsHash(state.finalize().into())
+}
+
+/// The hash of an encrypted payload: tag, version 1, nonce, associated data, ciphertext with its length, tag of the
+/// cipher, recipients.
+#[must_use]
+pub fn payload_cipher(
+    nonce: &[u8; 12],
+    aad: &PayloadAad,
+    ciphertext: &[u8],
+    tag: &[u8; 16],
+    recipients: &RecipientsHash,
+) -> CipherHash {
+    // A payload slot is far shorter than 4 GiB.
+    let length = u32::try_from(ciphertext.len()).unwrap_or(u32::MAX);
+    CipherHash(sha256(&[
+        VES_PAYLOAD_CIPHER,
+        &1u32.to_be_bytes(),
+        nonce,
+        &aad.0,
+        &length.to_be_bytes(),
+        ciphertext,
+        tag,
+        &recipients.0,
+    ]))
+}
+
 /// VES leaf: tag, tenant, store, sequence, signing hash, agent signature.
 #[must_use]
 pub fn ves_leaf(stream: &Stream, sequence: Sequence, signing: &SigningHash, signature: &[u8; 64]) -> VesLeaf {
     VesLeaf(sha256(&[
-        b"VES_LEAF_V1",
+        VES_LEAF,
         stream.tenant.as_bytes(),
         stream.store.as_bytes(),
         &sequence.get().to_be_bytes(),
@@ -209,19 +318,19 @@ pub fn ves_leaf(stream: &Stream, sequence: Sequence, signing: &SigningHash, sign
 /// VES node: tag, left, right.
 #[must_use]
 pub fn ves_node(left: &VesNode, right: &VesNode) -> VesNode {
-    VesNode(sha256(&[b"VES_NODE_V1", &left.0, &right.0]))
+    VesNode(sha256(&[VES_NODE, &left.0, &right.0]))
 }
 
 /// The leaf that fills a VES tree up to the next power of two.
 #[must_use]
 pub fn ves_pad() -> VesNode {
-    VesNode(sha256(&[b"VES_PAD_LEAF_V1"]))
+    VesNode(sha256(&[VES_PAD_LEAF]))
 }
 
 /// VES stream id: tag, tenant, store.
 #[must_use]
 pub fn ves_stream(stream: &Stream) -> VesStreamId {
-    VesStreamId(sha256(&[b"VES_STREAM_V1", stream.tenant.as_bytes(), stream.store.as_bytes()]))
+    VesStreamId(sha256(&[VES_STREAM, stream.tenant.as_bytes(), stream.store.as_bytes()]))
 }
 
 /// The VES commitment chain: the state root after a commitment of `count` leaves, sequences `first..=last`.
@@ -235,7 +344,7 @@ pub fn ves_state_root(
     count: u32,
 ) -> StateRoot {
     StateRoot(sha256(&[
-        b"VES_STATE_ROOT_V1",
+        VES_STATE_ROOT,
         &stream.0,
         &previous.0,
         &root.0,
@@ -249,13 +358,56 @@ pub fn ves_state_root(
 #[must_use]
 pub fn ves_receipt(stream: &Stream, event: &EventId, sequence: Sequence, signing: &SigningHash) -> ReceiptHash {
     ReceiptHash(sha256(&[
-        b"VES_RECEIPT_V1",
+        VES_RECEIPT,
         stream.tenant.as_bytes(),
         stream.store.as_bytes(),
         event.as_bytes(),
         &sequence.get().to_be_bytes(),
         &signing.0,
     ]))
+}
+
+/// VES key proof-of-possession: tag, key bytes.
+#[must_use]
+pub fn ves_pop(key: &[u8]) -> PopHash {
+    PopHash(sha256(&[VES_POP, key]))
+}
+
+/// Which of a ledger's two logs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogKind {
+    /// The events.
+    Events,
+    /// What the plugins decided about them.
+    Outcomes,
+}
+
+impl LogKind {
+    /// The name that goes into the log's identity.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Outcomes => "outcomes",
+        }
+    }
+}
+
+/// A log's identity on chain: tag, ledger, "events" or "outcomes". Never a key: keys rotate.
+#[must_use]
+pub fn log_id(ledger: &LedgerId, kind: LogKind) -> LogId {
+    LogId(sha256(&[TALLY_LOG, &ledger.0, kind.as_str().as_bytes()]))
+}
+
+/// A derived id (design section 2): tag, then the parts the kind of id names, which must be unambiguous together.
+#[must_use]
+pub fn derived_id(parts: &[&[u8]]) -> [u8; 32] {
+    let mut state = Sha256::new();
+    state.update(TALLY_ID);
+    for part in parts {
+        state.update(part);
+    }
+    state.finalize().into()
 }
 
 /// The content address of a stored run's bytes.

@@ -5,5 +5,14 @@
 //! *Out of scope*: I/O, clocks, randomness (batch verification takes its random source as an argument), async.
 //! Each format has a page in `docs/formats/`.
 
+pub mod control;
+pub mod encrypted;
+pub mod entry;
+pub mod error;
+pub mod frame;
 pub mod hash;
 pub mod id;
+pub mod jcs;
+pub mod key;
+pub mod limits;
+pub mod time;

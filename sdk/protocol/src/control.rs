@@ -1,0 +1,365 @@
+//! Control events: how tenants and agent keys come to be, change and go, as signed events in the reserved streams.
+//!
+//! Ledger stream (nil, nil), signed by the ledger's root agent: `tally.tenant.created`. Tenant stream (tenant, nil),
+//! signed by the tenant's root agent (or the ledger's, for a tenant that the operator manages):
+//! `tally.agent_key.registered`, `.rotated`, `.expired`, `.revoked`. Takes an event type and its payload, gives a
+//! [`ControlEvent`]; a payload is canonical JSON with exactly the fields of its type, keys and ids as lower-case
+//! text, times as `LogTime` writes them, so that an event has one payload. Whether the control state allows the event
+//! (who signed it, which key ids exist) is decided by the sequencer's `control.rs`.
+
+use crate::error::{Reject, RejectCode};
+use crate::id::{AgentId, KeyId, Stream, TenantId};
+use crate::jcs::{self, JcsError, Value};
+use crate::key::{KeyError, PublicKey, check_registration};
+use crate::limits::REASON_BYTES_MAX;
+use crate::time::LogTime;
+
+/// Event types with this prefix are control events, and control events are in control streams only.
+pub const RESERVED_PREFIX: &str = "tally.";
+
+/// The key id of a root agent's first key.
+pub const ROOT_KEY_ID: KeyId = KeyId::new(1);
+
+const TENANT_CREATED: &str = "tally.tenant.created";
+const KEY_REGISTERED: &str = "tally.agent_key.registered";
+const KEY_ROTATED: &str = "tally.agent_key.rotated";
+const KEY_EXPIRED: &str = "tally.agent_key.expired";
+const KEY_REVOKED: &str = "tally.agent_key.revoked";
+
+/// Why a payload is not the control event its type says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// No control event has this type.
+    #[error("unknown control event type")]
+    UnknownType,
+    /// The payload is not canonical JSON.
+    #[error("payload: {0}")]
+    Json(#[from] JcsError),
+    /// A field is absent, unknown to this type, or not in its one spelling.
+    #[error("payload field {0} is missing or malformed")]
+    Field(&'static str),
+    /// The payload has a field that its type does not know.
+    #[error("payload has an unknown field")]
+    UnknownField,
+    /// The public key may not be registered.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// Validity would end before it begins, or a time lies after 9999.
+    #[error("validity is empty or ends after 9999")]
+    Validity,
+}
+
+impl ControlError {
+    /// The refusal a client is told.
+    #[must_use]
+    pub fn reject(&self) -> Reject {
+        let code = match self {
+            Self::UnknownType => RejectCode::ReservedEventType,
+            Self::Json(_) => RejectCode::PayloadNotCanonical,
+            _ => RejectCode::ControlRefused,
+        };
+        let field = if *self == Self::UnknownType { "event_type" } else { "payload" };
+        Reject::of_field(code, field, self.to_string())
+    }
+}
+
+/// What a control event says.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ControlEvent {
+    /// A tenant, its root agent, and that agent's key 1.
+    TenantCreated {
+        /// The new tenant; not nil.
+        tenant_id: TenantId,
+        /// Signs the tenant's control events; not nil.
+        root_agent_id: AgentId,
+        /// Its key 1.
+        root_public_key: PublicKey,
+        /// Whether the ledger's root agent may sign the tenant's control events too.
+        operator_managed: bool,
+    },
+    /// An agent's new key.
+    AgentKeyRegistered {
+        /// The agent; not nil.
+        agent_id: AgentId,
+        /// The agent's last key id plus one; 1 for its first.
+        key_id: KeyId,
+        /// The key.
+        public_key: PublicKey,
+        /// Valid from this log time on; from the event's own if absent.
+        valid_from: Option<LogTime>,
+        /// Valid until before this log time; without end if absent.
+        valid_to: Option<LogTime>,
+    },
+    /// A new key in place of the last; both are valid until `previous_valid_to`.
+    AgentKeyRotated {
+        /// The agent; not nil.
+        agent_id: AgentId,
+        /// The new key's id: the last plus one.
+        key_id: KeyId,
+        /// The new key.
+        public_key: PublicKey,
+        /// The previous key is valid until before this log time.
+        previous_valid_to: LogTime,
+        /// The new key is valid until before this log time; without end if absent.
+        valid_to: Option<LogTime>,
+    },
+    /// An end of validity for a key.
+    AgentKeyExpired {
+        /// The agent; not nil.
+        agent_id: AgentId,
+        /// Which of its keys.
+        key_id: KeyId,
+        /// Valid until before this log time.
+        valid_to: LogTime,
+    },
+    /// The key is not to be trusted any more, from this event on.
+    AgentKeyRevoked {
+        /// The agent; not nil.
+        agent_id: AgentId,
+        /// Which of its keys.
+        key_id: KeyId,
+        /// Why: 1 to 512 bytes.
+        reason: String,
+    },
+}
+
+impl ControlEvent {
+    /// Decodes the payload of a control event.
+    ///
+    /// # Errors
+    /// The type is unknown, or the payload is anything but what [`ControlEvent::payload`] writes for an event that
+    /// passes [`ControlEvent::check`].
+    pub fn decode(event_type: &str, payload: &[u8]) -> Result<Self, ControlError> {
+        let read = match event_type {
+            TENANT_CREATED => read_tenant_created,
+            KEY_REGISTERED => read_key_registered,
+            KEY_ROTATED => read_key_rotated,
+            KEY_EXPIRED => read_key_expired,
+            KEY_REVOKED => read_key_revoked,
+            _ => return Err(ControlError::UnknownType),
+        };
+        jcs::is_canonical(payload)?;
+        let Value::Object(members) = jcs::parse(payload)? else { return Err(ControlError::Field("payload")) };
+        let mut fields = Fields(members);
+        let event = read(&mut fields)?;
+        if !fields.0.is_empty() {
+            return Err(ControlError::UnknownField);
+        }
+        event.check()?;
+        Ok(event)
+    }
+
+    /// What of the event can be judged without knowing any state; decoding refuses what this refuses.
+    ///
+    /// # Errors
+    /// A nil id, key id zero, a key that may not be registered, an empty validity, a reason out of bounds.
+    pub fn check(&self) -> Result<(), ControlError> {
+        let check = |holds: bool, error: ControlError| if holds { Ok(()) } else { Err(error) };
+        let (agent_id, key_id) = self.key();
+        check(!agent_id.is_nil(), ControlError::Field("agent_id"))?;
+        check(key_id.get() >= 1, ControlError::Field("key_id"))?;
+        if let Some(key) = self.public_key() {
+            check_registration(key)?;
+        }
+        check(self.times().iter().flatten().all(|time| *time <= LogTime::MAX), ControlError::Validity)?;
+        match self {
+            Self::TenantCreated { tenant_id, .. } => check(!tenant_id.is_nil(), ControlError::Field("tenant_id")),
+            Self::AgentKeyRegistered { valid_from: Some(from), valid_to: Some(to), .. } => {
+                check(from < to, ControlError::Validity)
+            }
+            Self::AgentKeyRevoked { reason, .. } => {
+                let fits = (1..=REASON_BYTES_MAX).contains(&reason.len()) && !reason.contains('\0');
+                check(fits, ControlError::Field("reason"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    const fn times(&self) -> [Option<LogTime>; 2] {
+        match self {
+            Self::AgentKeyRegistered { valid_from, valid_to, .. } => [*valid_from, *valid_to],
+            Self::AgentKeyRotated { previous_valid_to, valid_to, .. } => [Some(*previous_valid_to), *valid_to],
+            Self::AgentKeyExpired { valid_to, .. } => [Some(*valid_to), None],
+            Self::TenantCreated { .. } | Self::AgentKeyRevoked { .. } => [None, None],
+        }
+    }
+
+    /// The event type that goes with the payload.
+    #[must_use]
+    pub const fn event_type(&self) -> &'static str {
+        match self {
+            Self::TenantCreated { .. } => TENANT_CREATED,
+            Self::AgentKeyRegistered { .. } => KEY_REGISTERED,
+            Self::AgentKeyRotated { .. } => KEY_ROTATED,
+            Self::AgentKeyExpired { .. } => KEY_EXPIRED,
+            Self::AgentKeyRevoked { .. } => KEY_REVOKED,
+        }
+    }
+
+    /// The entity such an event is about, as the envelope names it: the type, and the tenant's or agent's id.
+    #[must_use]
+    pub fn entity(&self) -> (&'static str, String) {
+        match self {
+            Self::TenantCreated { tenant_id, .. } => ("tally.tenant", tenant_id.to_string()),
+            _ => ("tally.agent", self.key().0.to_string()),
+        }
+    }
+
+    /// Whether the event belongs in this stream: tenants in the ledger's, keys in a tenant's control stream. The
+    /// ledger's own agents are no exception: their keys are in the ledger's stream.
+    #[must_use]
+    pub fn belongs_in(&self, stream: &Stream) -> bool {
+        match self {
+            Self::TenantCreated { .. } => stream.is_ledger(),
+            _ => stream.is_control(),
+        }
+    }
+
+    /// The agent and key the event is about; for a new tenant its root agent's key 1.
+    #[must_use]
+    pub const fn key(&self) -> (AgentId, KeyId) {
+        match self {
+            Self::TenantCreated { root_agent_id, .. } => (*root_agent_id, ROOT_KEY_ID),
+            Self::AgentKeyRegistered { agent_id, key_id, .. }
+            | Self::AgentKeyRotated { agent_id, key_id, .. }
+            | Self::AgentKeyExpired { agent_id, key_id, .. }
+            | Self::AgentKeyRevoked { agent_id, key_id, .. } => (*agent_id, *key_id),
+        }
+    }
+
+    /// The public key the event brings, if it brings one.
+    #[must_use]
+    pub const fn public_key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::TenantCreated { root_public_key: key, .. }
+            | Self::AgentKeyRegistered { public_key: key, .. }
+            | Self::AgentKeyRotated { public_key: key, .. } => Some(key),
+            Self::AgentKeyExpired { .. } | Self::AgentKeyRevoked { .. } => None,
+        }
+    }
+
+    /// The payload: canonical JSON.
+    #[must_use]
+    pub fn payload(&self) -> Vec<u8> {
+        let id = |agent_id: &AgentId| ("agent_id", Value::from(agent_id.to_string()));
+        let number = |key_id: &KeyId| ("key_id", Value::from(key_id.get()));
+        let key = |key: &PublicKey| ("public_key", Value::from(key.to_hex()));
+        let time = |name, time: &LogTime| (name, Value::from(time.to_rfc3339()));
+        let mut members = Vec::with_capacity(5);
+        match self {
+            Self::TenantCreated { tenant_id, root_agent_id, root_public_key, operator_managed } => members.extend([
+                ("tenant_id", Value::from(tenant_id.to_string())),
+                ("root_agent_id", Value::from(root_agent_id.to_string())),
+                ("root_public_key", Value::from(root_public_key.to_hex())),
+                ("operator_managed", Value::from(*operator_managed)),
+            ]),
+            Self::AgentKeyRegistered { agent_id, key_id, public_key, valid_from, valid_to } => {
+                members.extend([id(agent_id), number(key_id), key(public_key)]);
+                members.extend(valid_from.iter().map(|from| time("valid_from", from)));
+                members.extend(valid_to.iter().map(|to| time("valid_to", to)));
+            }
+            Self::AgentKeyRotated { agent_id, key_id, public_key, previous_valid_to, valid_to } => {
+                members.extend([id(agent_id), number(key_id), key(public_key)]);
+                members.push(time("previous_valid_to", previous_valid_to));
+                members.extend(valid_to.iter().map(|to| time("valid_to", to)));
+            }
+            Self::AgentKeyExpired { agent_id, key_id, valid_to } => {
+                members.extend([id(agent_id), number(key_id), time("valid_to", valid_to)]);
+            }
+            Self::AgentKeyRevoked { agent_id, key_id, reason } => {
+                members.extend([id(agent_id), number(key_id), ("reason", Value::from(reason.as_str()))]);
+            }
+        }
+        jcs::to_canonical(&Value::object(members))
+    }
+}
+
+fn read_tenant_created(fields: &mut Fields) -> Result<ControlEvent, ControlError> {
+    Ok(ControlEvent::TenantCreated {
+        tenant_id: fields.id("tenant_id")?,
+        root_agent_id: fields.id("root_agent_id")?,
+        root_public_key: fields.public_key("root_public_key")?,
+        operator_managed: fields.bool("operator_managed")?,
+    })
+}
+
+fn read_key_registered(fields: &mut Fields) -> Result<ControlEvent, ControlError> {
+    Ok(ControlEvent::AgentKeyRegistered {
+        agent_id: fields.id("agent_id")?,
+        key_id: fields.key_id()?,
+        public_key: fields.public_key("public_key")?,
+        valid_from: fields.optional_time("valid_from")?,
+        valid_to: fields.optional_time("valid_to")?,
+    })
+}
+
+fn read_key_rotated(fields: &mut Fields) -> Result<ControlEvent, ControlError> {
+    Ok(ControlEvent::AgentKeyRotated {
+        agent_id: fields.id("agent_id")?,
+        key_id: fields.key_id()?,
+        public_key: fields.public_key("public_key")?,
+        previous_valid_to: fields.time("previous_valid_to")?,
+        valid_to: fields.optional_time("valid_to")?,
+    })
+}
+
+fn read_key_expired(fields: &mut Fields) -> Result<ControlEvent, ControlError> {
+    Ok(ControlEvent::AgentKeyExpired {
+        agent_id: fields.id("agent_id")?,
+        key_id: fields.key_id()?,
+        valid_to: fields.time("valid_to")?,
+    })
+}
+
+fn read_key_revoked(fields: &mut Fields) -> Result<ControlEvent, ControlError> {
+    Ok(ControlEvent::AgentKeyRevoked {
+        agent_id: fields.id("agent_id")?,
+        key_id: fields.key_id()?,
+        reason: fields.text("reason")?,
+    })
+}
+
+/// The fields of a payload that nobody has taken yet.
+struct Fields(Vec<(String, Value)>);
+
+impl Fields {
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let at = self.0.iter().position(|(key, _)| key == name)?;
+        Some(self.0.swap_remove(at).1)
+    }
+
+    fn text(&mut self, name: &'static str) -> Result<String, ControlError> {
+        match self.take(name) {
+            Some(Value::String(text)) => Ok(text),
+            _ => Err(ControlError::Field(name)),
+        }
+    }
+
+    fn id<T: core::str::FromStr + ToString>(&mut self, name: &'static str) -> Result<T, ControlError> {
+        let text = self.text(name)?;
+        // Ids are read in any case; a payload has the lower one.
+        text.parse().ok().filter(|id: &T| id.to_string() == text).ok_or(ControlError::Field(name))
+    }
+
+    fn public_key(&mut self, name: &'static str) -> Result<PublicKey, ControlError> {
+        PublicKey::from_hex(&self.text(name)?).map_err(|_| ControlError::Field(name))
+    }
+
+    fn key_id(&mut self) -> Result<KeyId, ControlError> {
+        let number = self.take("key_id").as_ref().and_then(Value::as_u64);
+        number.and_then(|number| u32::try_from(number).ok()).map(KeyId::new).ok_or(ControlError::Field("key_id"))
+    }
+
+    fn bool(&mut self, name: &'static str) -> Result<bool, ControlError> {
+        self.take(name).as_ref().and_then(Value::as_bool).ok_or(ControlError::Field(name))
+    }
+
+    fn time(&mut self, name: &'static str) -> Result<LogTime, ControlError> {
+        LogTime::parse_canonical(&self.text(name)?).map_err(|_| ControlError::Field(name))
+    }
+
+    /// Absent is "none"; `null` is malformed, so that "none" has one spelling.
+    fn optional_time(&mut self, name: &'static str) -> Result<Option<LogTime>, ControlError> {
+        if self.0.iter().any(|(key, _)| key == name) { self.time(name).map(Some) } else { Ok(None) }
+    }
+}

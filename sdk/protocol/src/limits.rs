@@ -1,0 +1,69 @@
+//! Every bound of the protocol, with its reason.
+//!
+//! A decoder checks a length against its bound before it uses it. Relations between bounds that other code relies
+//! on are checked by the compiler at the end of this file. Bytes are bytes of UTF-8 where a bound is on a text.
+
+use core::time::Duration;
+
+/// `entity_type`: the reference implementation's bound, so that its agents keep working.
+pub const ENTITY_TYPE_BYTES_MAX: usize = 128;
+/// `entity_id`: the reference implementation's bound.
+pub const ENTITY_ID_BYTES_MAX: usize = 512;
+/// `event_type`: the reference implementation's bound.
+pub const EVENT_TYPE_BYTES_MAX: usize = 256;
+/// `created_at`: the longest text `time` reads is 35 bytes; the rest is room for nothing but refusal.
+pub const CREATED_AT_BYTES_MAX: usize = 64;
+/// A payload slot: the reference implementation's bound, and what one AES-GCM call seals comfortably.
+pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
+/// The signing preimage without its four strings: tag 15, version 4, ids 64, key id 4, string lengths 16, kind 4,
+/// hashes 64.
+pub const PREIMAGE_FIXED_BYTES: usize = 171;
+/// The longest signing preimage.
+pub const PREIMAGE_BYTES_MAX: usize =
+    PREIMAGE_FIXED_BYTES + ENTITY_TYPE_BYTES_MAX + ENTITY_ID_BYTES_MAX + EVENT_TYPE_BYTES_MAX + CREATED_AT_BYTES_MAX;
+/// A frame without strings and payload: length 4, fixed preimage, payload length 4, signature 64.
+pub const FRAME_FIXED_BYTES: usize = 4 + PREIMAGE_FIXED_BYTES + 4 + 64;
+/// The longest frame, its length field included.
+pub const FRAME_BYTES_MAX: usize = 4 + PREIMAGE_BYTES_MAX + 4 + PAYLOAD_BYTES_MAX + 64;
+/// Recipients of one encrypted payload. The canonical text of one takes about 150 bytes, so this many fit a payload
+/// slot with room for the ciphertext, and sorting and hashing them stays cheap.
+pub const RECIPIENTS_MAX: usize = 1024;
+/// Events of one request: the reference implementation's bound.
+pub const EVENTS_PER_REQUEST_MAX: usize = 1000;
+/// A request body: the reference implementation's bound.
+pub const BODY_BYTES_MAX: usize = 10 << 20;
+/// Nesting of JSON containers: deep enough for people, shallow enough for the stack of every reader.
+pub const JSON_DEPTH_MAX: usize = 64;
+/// Events committed together: one sync and one signature serve them all, and a run stays quick to read back.
+pub const RUN_EVENTS_MAX: usize = 8192;
+/// Bytes committed together: bounds the memory of a run and the time of its sync.
+pub const RUN_BYTES_MAX: usize = 8 << 20;
+/// An event entry of the log.
+pub const EVENT_ENTRY_BYTES: usize = 191;
+/// Any entry of the log: tlog-tiles gives an entry a 16-bit length.
+pub const ENTRY_BYTES_MAX: usize = 65_535;
+/// A log's origin: it is a note's key name and one line of a checkpoint, meant to be read by people.
+pub const ORIGIN_BYTES_MAX: usize = 255;
+/// A profile's name.
+pub const PROFILE_BYTES_MAX: usize = 64;
+/// The reason of a revocation: a sentence or two.
+pub const REASON_BYTES_MAX: usize = 512;
+/// How far `created_at` may lie ahead of the log's clock; exactly this much is still accepted (S-005).
+pub const CREATED_AT_SKEW: Duration = Duration::from_secs(3600);
+/// How far the wall clock may leave the monotonic clock before ordering stops with an alarm.
+pub const CLOCK_STEP_MAX: Duration = Duration::from_secs(5);
+
+const _: () = {
+    assert!(FRAME_BYTES_MAX <= BODY_BYTES_MAX, "one frame always fits a request");
+    assert!(FRAME_BYTES_MAX <= RUN_BYTES_MAX, "one frame always fits a run");
+    assert!(EVENTS_PER_REQUEST_MAX <= RUN_EVENTS_MAX, "a request may fit one run");
+    assert!(FRAME_BYTES_MAX <= u32::MAX as usize, "lengths are 32 bits");
+    assert!(ENTITY_ID_BYTES_MAX <= u16::MAX as usize, "a frame remembers string lengths in 16 bits");
+    assert!(ENTITY_TYPE_BYTES_MAX <= ENTITY_ID_BYTES_MAX, "as above");
+    assert!(EVENT_TYPE_BYTES_MAX <= ENTITY_ID_BYTES_MAX, "as above");
+    assert!(CREATED_AT_BYTES_MAX <= ENTITY_ID_BYTES_MAX, "as above");
+    assert!(EVENT_ENTRY_BYTES <= ENTRY_BYTES_MAX, "an event entry fits a tile's entry bundle");
+    assert!(ORIGIN_BYTES_MAX + PROFILE_BYTES_MAX + 256 <= ENTRY_BYTES_MAX, "so does the genesis entry");
+    assert!(RECIPIENTS_MAX * 256 <= PAYLOAD_BYTES_MAX, "recipients leave room for the ciphertext");
+    assert!(JSON_DEPTH_MAX <= 64, "the canonical check keeps one bit per level in a u64");
+};
