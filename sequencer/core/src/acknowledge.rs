@@ -137,7 +137,7 @@ fn raise_heads(shared: &Shared, run: &FoldedRun) {
         return;
     }
     let mut heads = write(&shared.heads);
-    for (stream, (_, last)) in &run.run.streams {
+    for (stream, last) in &run.run.streams {
         heads.insert(*stream, *last);
     }
 }

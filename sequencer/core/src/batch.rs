@@ -98,5 +98,7 @@ fn gather(shared: &Shared, from: Index, to: Index) -> Result<BTreeMap<Stream, Gr
 fn commit(shared: &Shared, stream: Stream, group: &Group, previous: Option<&Commitment>) -> Commitment {
     let state = previous.map_or(StateRoot::ZERO, |previous| previous.new_state_root);
     let root = ves_root(&group.leaves);
+    // The bounds of a commitment are wider than a round's.
     Commitment::new(&shared.ledger.ledger_id, stream, group.first, group.leaves.len(), root, state, group.committed_at)
+        .expect("a round makes a valid commitment")
 }

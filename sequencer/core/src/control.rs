@@ -156,7 +156,7 @@ impl Control {
             return Ok(None);
         }
         self.check_signer(stream, agent)?;
-        let event = ControlEvent::decode(event_type, payload).map_err(|error| refused(&error.to_string()))?;
+        let event = ControlEvent::decode(event_type, payload).map_err(|error| error.reject())?;
         self.check_change(stream, &event, now)?;
         Ok(Some(event))
     }

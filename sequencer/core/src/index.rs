@@ -82,9 +82,8 @@ struct Writer {
 impl Writer {
     fn add(&mut self, shared: &Shared, index: Index, sequence: Sequence, control: bool, frame: &Frame) {
         let stream = frame.stream();
-        let ledger = &shared.ledger.ledger_id;
-        shared.derived.put_event_id(&mut self.batch, ledger, stream, frame.event_id(), index);
-        shared.derived.put_entity(&mut self.batch, stream, frame.entity_type(), frame.entity_id(), index);
+        shared.derived.put_event_id(&mut self.batch, &stream, &frame.event_id(), index);
+        shared.derived.put_entity(&mut self.batch, &stream, frame.entity_type(), frame.entity_id(), index);
         if control {
             shared.derived.put_control(&mut self.batch, index);
         }

@@ -65,8 +65,8 @@ pub(crate) struct OrderedRun {
     pub(crate) first: Index,
     pub(crate) events: Vec<OrderedEvent>,
     pub(crate) pending: Vec<Pending>,
-    /// First and last sequence of each stream in this run.
-    pub(crate) streams: HashMap<Stream, (Sequence, Sequence)>,
+    /// The last sequence of each stream in this run.
+    pub(crate) streams: HashMap<Stream, Sequence>,
     bytes: usize,
 }
 
@@ -346,7 +346,7 @@ impl Orderer {
         if let Some(control) = control {
             write(&self.shared.control).apply(&stream, control, index, now);
         }
-        run.streams.entry(stream).and_modify(|(_, last)| *last = sequence).or_insert((sequence, sequence));
+        run.streams.insert(stream, sequence);
         run.bytes += event.frame().bytes().len();
         run.events.push(OrderedEvent {
             index,

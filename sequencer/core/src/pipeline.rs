@@ -22,7 +22,7 @@ use tally_protocol::hash::empty_root;
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::key::Signer;
 use tally_storage::{
-    Batch, CheckpointStore, CommitmentStore, DerivedIndex, Durability, Engine, EventLog, Family, MetaStore,
+    Batch, CheckpointStore, CommitmentStore, DerivedIndex, Durability, Engine, EventLog, MetaStore,
     StorageError, TileStore,
 };
 
@@ -256,7 +256,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let log = EventLog::new(Arc::clone(&engine));
     let tiles = TileStore::new(Arc::clone(&engine));
     let checkpoints = CheckpointStore::new(Arc::clone(&engine));
-    let derived = DerivedIndex::new(Arc::clone(&engine));
+    let derived = DerivedIndex::new(Arc::clone(&engine), &ledger.ledger_id);
     let commitments = CommitmentStore::new(Arc::clone(&engine));
     let tip = recover::tip(&log, &ledger)?;
     let (tree, waiting) = recover::fold(&log, &tiles, &checkpoints, &ledger, &tip)?;
@@ -312,12 +312,9 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     Ok((shared, standing, tree, fence, tip))
 }
 
-/// Set with genesis, gone once the fence knows the ledger: a crash between the two is a first start still.
-const FENCE_PENDING: &[u8] = b"fence_pending";
-
 fn fence_is_set(engine: &Arc<dyn Engine>) -> Result<(), StorageError> {
     let mut batch = Batch::new();
-    batch.delete(Family::Meta, FENCE_PENDING);
+    MetaStore::new(Arc::clone(engine)).clear_fence_pending(&mut batch);
     engine.write(batch, Durability::Synced)
 }
 
@@ -332,7 +329,7 @@ fn open_ledger(engine: &Arc<dyn Engine>, source: GenesisSource) -> Result<(Ledge
     match (meta.genesis()?, source) {
         (Some(entry), source) => {
             let genesis =
-                Genesis::decode_entry(&entry).map_err(|error| damaged_genesis(&error.to_string()))?;
+                Genesis::decode(&entry).map_err(|error| damaged_genesis(&error.to_string()))?;
             let ledger = LedgerInfo::new(genesis);
             if let GenesisSource::Create(wanted) = source
                 && wanted.ledger_id() != ledger.ledger_id
@@ -340,15 +337,14 @@ fn open_ledger(engine: &Arc<dyn Engine>, source: GenesisSource) -> Result<(Ledge
                 let (expected, found) = (wanted.ledger_id().to_hex(), ledger.ledger_id.to_hex());
                 return Err(StartError::OtherLedger { expected, found });
             }
-            let pending = engine.get(Family::Meta, FENCE_PENDING)?.is_some();
-            Ok((ledger, pending))
+            Ok((ledger, meta.is_fence_pending()?))
         }
         (None, GenesisSource::Existing) => Err(StartError::NoLedger),
         (None, GenesisSource::Create(genesis)) => {
             let ledger = LedgerInfo::new(genesis);
             let mut batch = Batch::new();
-            meta.put_genesis(&mut batch, &ledger.genesis_entry);
-            batch.put(Family::Meta, FENCE_PENDING, &[1]);
+            meta.put_genesis(&mut batch, &ledger.genesis_entry)?;
+            meta.put_fence_pending(&mut batch);
             engine.write(batch, Durability::Synced)?;
             Ok((ledger, true))
         }

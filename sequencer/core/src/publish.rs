@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use tally_protocol::checkpoint::SignedCheckpoint;
-use tally_storage::{Batch, Durability};
+use tally_storage::{Batch, Durability, PublishedCheckpoint};
 
 use crate::failpoint;
 use crate::shared::Shared;
@@ -55,7 +55,8 @@ fn publish(shared: &Shared, certified: &SignedCheckpoint) -> Result<SignedCheckp
     let signed =
         SignedCheckpoint::sign(certified.checkpoint.clone(), &signers).map_err(|_| Failure::Signer)?;
     let mut batch = Batch::new();
-    shared.checkpoints.put_published(&mut batch, signed.checkpoint.size, &signed.note);
+    let published = PublishedCheckpoint { size: signed.checkpoint.size, note: signed.note.clone() };
+    shared.checkpoints.put_published(&mut batch, &published);
     failpoint::hit("publish.before_write");
     shared
         .engine

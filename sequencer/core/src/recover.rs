@@ -6,15 +6,16 @@
 //! control state. A log that does not extend what was signed before is served read-only, and says what is missing.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tally_merkle::frontier::Frontier;
 use tally_merkle::prove::root_at;
 use tally_merkle::tiles::{Edge, FullTile, TileNodes};
-use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
+use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::entry::EventEntry;
 use tally_protocol::hash::{LeafHash, RootHash, RunHash};
 use tally_protocol::id::{Epoch, Index, Sequence, Stream, TreeSize};
-use tally_protocol::key::Signer;
+use tally_protocol::key::{PublicKey, Signer};
 use tally_protocol::note::VerifierKey;
 use tally_protocol::run::{Record, StoredRun};
 use tally_protocol::time::LogTime;
@@ -53,7 +54,7 @@ pub(crate) fn tip(log: &EventLog, ledger: &LedgerInfo) -> Result<Tip, StartError
     };
     let last = Index::new(tip.first_index.get() + u64::from(tip.count) - 1);
     let run = log.run_containing(last)?.ok_or_else(|| damaged(last, "the newest run cannot be read back"))?;
-    if run.header().ledger_id != ledger.ledger_id {
+    if run.header().ledger != ledger.ledger_id {
         return Err(damaged(last, "the newest run belongs to another ledger"));
     }
     let record = run.records().last().ok_or_else(|| damaged(last, "the newest run is empty"))?;
@@ -127,16 +128,16 @@ fn stored_tree(
     ledger: &LedgerInfo,
     tip: &Tip,
 ) -> Result<Option<Tree>, StartError> {
-    let Some((note, frontier)) = checkpoints.latest()? else { return Ok(None) };
-    let (Ok(frontier), Ok(checkpoint)) = (Frontier::decode(&frontier), Checkpoint::of_note(&note)) else {
-        return Ok(None);
-    };
+    let Some(latest) = checkpoints.latest()? else { return Ok(None) };
+    let key = verifier(ledger, ledger.genesis.receipt_key)?;
+    let opened = SignedCheckpoint::open(&latest.note, &[key]);
+    let (Ok(frontier), Ok(signed)) = (Frontier::decode(&latest.frontier), opened) else { return Ok(None) };
     let size = frontier.size();
-    if size != checkpoint.size || frontier.root() != checkpoint.root || size > tip.size {
-        return Err(StartError::Checkpoint { size: checkpoint.size });
+    if size != signed.checkpoint.size || frontier.root() != signed.checkpoint.root || size > tip.size {
+        return Err(StartError::Checkpoint { size: signed.checkpoint.size });
     }
     let tail = tail_leaves(log, ledger, size)?;
-    let edge = Edge::restore(size, |level, index| tiles.get(level, index), &tail);
+    let edge = Edge::restore(size, |level, index| tiles.get(level, index).map(|tile| tile.map(|tile| tile.to_vec())), &tail);
     match edge {
         Ok(edge) if edge.root() == frontier.root() => Ok(Some(Tree { frontier, edge })),
         // A tile is missing or wrong: tiles are derived, the log is the truth.
@@ -193,10 +194,10 @@ pub(crate) fn stand(
     (fresh, adopt): (bool, bool),
 ) -> Result<Standing, StartError> {
     let root = |size: TreeSize| -> Result<RootHash, StartError> {
-        let fetch = |level: u8, index: u64| -> Result<Option<Vec<u8>>, StorageError> {
+        let fetch = |level: u8, index: u64| -> Result<Option<Arc<[u8]>>, StorageError> {
             match waiting.iter().find(|tile| tile.level == level && tile.index == index) {
-                Some(tile) => Ok(Some(tile.bytes.to_vec())),
-                None => tiles.get(level, index),
+                Some(tile) => Ok(Some(Arc::clone(&tile.bytes))),
+                None => Ok(tiles.get(level, index)?.map(|tile| Arc::from(tile.as_ref()))),
             }
         };
         root_at(&TileNodes::new(&tree.edge, fetch), size).map_err(|error| damaged(Index::new(0), &error.to_string()))
@@ -260,12 +261,17 @@ pub(crate) fn published(
     checkpoints: &CheckpointStore,
     ledger: &LedgerInfo,
 ) -> Result<Option<SignedCheckpoint>, StartError> {
-    let Some(note) = checkpoints.published_latest()? else { return Ok(None) };
-    let key = VerifierKey::ed25519(&ledger.genesis.origin, ledger.genesis.checkpoint_key);
-    match SignedCheckpoint::open(&note, &[key]) {
+    let Some(published) = checkpoints.published_latest()? else { return Ok(None) };
+    let key = verifier(ledger, ledger.genesis.checkpoint_key)?;
+    match SignedCheckpoint::open(&published.note, &[key]) {
         Ok(signed) => Ok(Some(signed)),
         Err(_) => Err(damaged(Index::new(0), "a published checkpoint's signature does not verify")),
     }
+}
+
+fn verifier(ledger: &LedgerInfo, key: PublicKey) -> Result<VerifierKey, StartError> {
+    let origin = &ledger.genesis.origin;
+    VerifierKey::new(origin, key).map_err(|_| damaged(Index::new(0), "the origin is not a key name"))
 }
 
 /// Brings the derived indexes to the log's end and reads from them what ordering starts with.

@@ -9,7 +9,7 @@ use tally_merkle::tiles::{Edge, FullTile};
 use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::id::{Sequence, Stream};
 use tally_protocol::key::Signer;
-use tally_storage::{CheckpointStore, CommitmentStore, DerivedIndex, Engine, EventLog, TileStore};
+use tally_storage::{CheckpointStore, CommitmentStore, DerivedIndex, Engine, EventLog, LatestCheckpoint, TileStore};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -31,7 +31,7 @@ pub(crate) struct Certified {
 pub(crate) struct Unwritten {
     pub(crate) tiles: HashMap<(u8, u64), FullTile>,
     /// The newest certified checkpoint's note with its frontier.
-    pub(crate) latest: Option<(String, Vec<u8>)>,
+    pub(crate) latest: Option<LatestCheckpoint>,
 }
 
 /// A flag with a bell, for threads that work at a cadence.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender};
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::id::Epoch;
+use tally_storage::LatestCheckpoint;
 
 use crate::append::Durable;
 use crate::failpoint;
@@ -77,7 +78,11 @@ impl Certifier {
             for tile in &grown.tiles {
                 unwritten.tiles.insert((tile.level, tile.index), tile.clone());
             }
-            unwritten.latest = Some((certified.checkpoint.note.clone(), self.tree.frontier.encode()));
+            unwritten.latest = Some(LatestCheckpoint {
+                size: self.tree.size(),
+                note: certified.checkpoint.note.clone(),
+                frontier: self.tree.frontier.encode().into(),
+            });
         }
         self.shared.certified.store(Arc::clone(&certified));
         self.shared.watermarks.raise(Rung::Signed, self.tree.size());

@@ -99,8 +99,8 @@ fn verify(shared: &Shared, gathered: Vec<Admitted>, random: &mut SystemRandom) -
 
 /// What an event says of itself: payload, time.
 fn check_form(frame: Frame) -> Result<VerifiedEvent, Reject> {
-    frame.check_payload().map_err(Reject::from)?;
-    let created_at = LogTime::parse_rfc3339(frame.created_at()).map_err(|_| {
+    frame.check_payload().map_err(|error| error.reject())?;
+    let created_at = frame.created_at_time().map_err(|_| {
         Reject::of_field(RejectCode::SchemaValidation, "created_at", "created_at is not an RFC 3339 date and time")
     })?;
     let signing_hash = frame.signing_hash();

@@ -30,7 +30,7 @@ impl Reader {
     /// # Errors
     /// `NotFound` if none was published at this size.
     pub fn published_at(&self, size: TreeSize) -> Result<String, ReadError> {
-        self.shared.checkpoints.published_at(size)?.ok_or(ReadError::NotFound)
+        self.shared.checkpoints.published_at(size)?.map(|published| published.note).ok_or(ReadError::NotFound)
     }
 
     /// A tile's hashes. A partial tile is a prefix of the full one, so any width up to the tree's edge is answered.
@@ -68,6 +68,6 @@ impl Reader {
         }
         let events = self.events_of_log(Index::new(first), usize::try_from(end - first.max(1)).unwrap_or(0))?;
         entries.extend(events.iter().map(StoredEvent::entry).map(|entry| entry.encode().to_vec()));
-        Ok(encode_bundle(&entries))
+        encode_bundle(&entries).map_err(|_| ReadError::Invalid("an entry is too long for a bundle"))
     }
 }

@@ -70,7 +70,7 @@ impl Reader {
         let Some(head) = self.stream_head(stream) else { return Ok(found) };
         let mut next = from.max(Sequence::new(1));
         while found.len() < limit && next <= head {
-            let Some(first) = self.shared.log.run_of(stream, next)? else { break };
+            let Some(first) = self.shared.log.first_of(stream, next)? else { break };
             let Some(run) = self.shared.runs.containing(&self.shared.log, first)? else { break };
             let before = next;
             for record in &run.records {
@@ -106,7 +106,7 @@ impl Reader {
         // The cursor is read before the index: what lies behind it is in the page, what lies past it in the tail.
         let cursor = self.shared.index_cursor.load(std::sync::atomic::Ordering::Acquire);
         let signed = self.shared.watermarks.get(Rung::Signed);
-        for index in self.shared.derived.entity_page(stream, entity_type, entity_id, after, limit)? {
+        for index in self.shared.derived.entity_page(&stream, entity_type, entity_id, after, limit)? {
             if index.get() >= cursor || !signed.holds(index) {
                 break;
             }

@@ -30,7 +30,7 @@ pub(crate) fn tile_bytes(shared: &Shared, level: u8, index: u64) -> Result<Optio
     if let Some(tile) = waiting {
         return Ok(Some(tile.bytes));
     }
-    Ok(shared.tiles.get(level, index)?.map(Arc::from))
+    Ok(shared.tiles.get(level, index)?.map(|tile| Arc::from(tile.as_ref())))
 }
 
 /// A leaf's place in a VES commitment.
@@ -97,7 +97,7 @@ impl Reader {
     /// # Errors
     /// `NotFound`.
     pub fn commitment(&self, batch_id: [u8; 16]) -> Result<Commitment, ReadError> {
-        self.shared.commitments.by_id(&batch_id)?.ok_or(ReadError::NotFound)
+        self.shared.commitments.by_id(batch_id)?.ok_or(ReadError::NotFound)
     }
 
     /// The commitment that covers a sequence.
