@@ -5,6 +5,7 @@
 use crate::Target;
 
 mod json;
+mod log;
 mod names;
 mod records;
 mod wire;
@@ -17,7 +18,14 @@ pub const TARGETS: &[Target] = &[
     json::JCS,
     json::CONTROL,
     records::ENTRY,
+    records::COMMITMENT,
+    records::RUN,
     records::FRONTIER,
+    log::NOTE,
+    log::VERIFIER_KEY,
+    log::TLOG_PROOF,
+    log::TILES,
+    log::BUNDLE,
     names::NAMES,
     names::TIMES,
 ];
