@@ -208,11 +208,17 @@ impl LogAudit {
         }
     }
 
+    /// Works off what waits for a full batch, so that [`Self::take_tiles`] gives the last tiles too. Call it after the
+    /// last push if tiles are compared; [`Self::finish`] does the rest in any case.
+    pub fn settle(&mut self, rng: &mut impl CryptoRng) {
+        self.flush_signatures(rng);
+        self.fold();
+    }
+
     /// Ends the audit: the log has no more entries.
     #[must_use]
     pub fn finish(mut self, rng: &mut impl CryptoRng) -> Verdict {
-        self.flush_signatures(rng);
-        self.fold();
+        self.settle(rng);
         let size = self.frontier.size();
         if !self.halted {
             self.expected.end(size, &mut self.findings);
