@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tally_api::event::EventRecord;
+use tally_api::feed::ResumeToken;
 use tally_protocol::id::{Index, Sequence, StoreId, Stream, TenantId};
 
 use crate::client::Client;
@@ -37,7 +38,7 @@ pub enum FollowFrom {
     Token(String),
 }
 
-/// A live feed. Dropping it ends it.
+/// A live feed. It connects at the first [`Feed::next`]; dropping it ends it.
 #[derive(Debug)]
 pub struct Feed {
     client: Client,
@@ -83,31 +84,41 @@ enum Next {
 
 impl Client {
     /// Follows everything this caller may see.
-    #[must_use]
-    pub fn follow(&self, from: FollowFrom) -> Feed {
-        self.feed(from, String::new())
+    ///
+    /// # Errors
+    /// For [`FollowFrom::Now`] the server is asked how far the log is; see [`ClientError::class`].
+    pub async fn follow(&self, from: FollowFrom) -> Result<Feed, ClientError> {
+        self.feed(from, String::new()).await
     }
 
     /// Follows one tenant.
-    #[must_use]
-    pub fn follow_tenant(&self, from: FollowFrom, tenant: TenantId) -> Feed {
-        self.feed(from, format!("&tenant={tenant}"))
+    ///
+    /// # Errors
+    /// As [`Client::follow`].
+    pub async fn follow_tenant(&self, from: FollowFrom, tenant: TenantId) -> Result<Feed, ClientError> {
+        self.feed(from, format!("&tenant={tenant}")).await
     }
 
     /// Follows one stream.
-    #[must_use]
-    pub fn follow_stream(&self, from: FollowFrom, tenant: TenantId, store: StoreId) -> Feed {
-        self.feed(from, format!("&tenant={tenant}&store={store}"))
+    ///
+    /// # Errors
+    /// As [`Client::follow`].
+    pub async fn follow_stream(&self, from: FollowFrom, tenant: TenantId, store: StoreId) -> Result<Feed, ClientError> {
+        self.feed(from, format!("&tenant={tenant}&store={store}")).await
     }
 
-    fn feed(&self, from: FollowFrom, filter: String) -> Feed {
+    async fn feed(&self, from: FollowFrom, filter: String) -> Result<Feed, ClientError> {
         let from_start = from == FollowFrom::Start;
         let from = match from {
             FollowFrom::Start => "start".to_owned(),
-            FollowFrom::Now => "now".to_owned(),
             FollowFrom::Token(token) => token,
+            // A place, not a moment: if the first connection breaks, the second must not begin later.
+            FollowFrom::Now => {
+                let (ledger, ladder) = (self.ledger().await?, self.ladder().await?);
+                ResumeToken::new(&ledger.id(), Index::new(ladder.signed.get().max(1))).to_string()
+            }
         };
-        Feed {
+        Ok(Feed {
             client: self.clone(),
             filter,
             from,
@@ -116,7 +127,7 @@ impl Client {
             heads: HashMap::new(),
             from_start,
             failures: 0,
-        }
+        })
     }
 }
 

@@ -221,6 +221,12 @@ async fn ledger(State(world): State<Shared>) -> Response {
     })
 }
 
+async fn ladder(State(world): State<Shared>) -> Response {
+    let signed = TreeSize::new(world.lock().unwrap().model.size() as u64);
+    let (ordered, durable, folded, acknowledged, published) = (signed, signed, signed, signed, signed);
+    json(&tally_api::ledger::Ladder { ordered, durable, folded, signed, acknowledged, published })
+}
+
 async fn consistency(State(world): State<Shared>, Query(sizes): Query<Vec<(String, u64)>>) -> Response {
     let size = |name: &str| TreeSize::new(sizes.iter().find(|(key, _)| key == name).unwrap().1);
     let world = world.lock().unwrap();
@@ -311,6 +317,7 @@ async fn serve(world: &Shared) -> String {
         .route("/v1/events", post(submit))
         .route("/v1/events/{index}", get(event))
         .route("/v1/ledger", get(ledger))
+        .route("/v1/ladder", get(ladder))
         .route("/v1/proofs/consistency", get(consistency))
         .route("/v1/keys/{tenant}/{agent}", get(keys))
         .route("/v1/feed", get(feed))
@@ -533,7 +540,7 @@ async fn the_feed_resumes_over_every_ending_without_gap_or_repetition() {
     // Broken connections and ends in good order between the pages of two.
     let plan = [None, Some(Misdeed::BadGateway), None, Some(Misdeed::BadGateway), Some(Misdeed::BadGateway)];
     scene.next(&plan.map(|misdeed| misdeed.unwrap_or(Misdeed::Busy)));
-    let mut feed = scene.client.follow(FollowFrom::Start);
+    let mut feed = scene.client.follow(FollowFrom::Start).await.unwrap();
     for index in 1..=9 {
         assert_eq!(feed.next().await.unwrap().placed.index, Index::new(index));
     }
@@ -543,8 +550,18 @@ async fn the_feed_resumes_over_every_ending_without_gap_or_repetition() {
     assert!(later.is_err());
     scene.client.submit(&scene.events(17..18)).await.unwrap();
     assert_eq!(feed.next().await.unwrap().placed.index, Index::new(10));
-    let mut resumed = scene.client.follow(FollowFrom::Token(token));
+    let mut resumed = scene.client.follow(FollowFrom::Token(token)).await.unwrap();
     assert_eq!(resumed.next().await.unwrap().placed.index, Index::new(10));
+}
+
+#[tokio::test]
+async fn now_is_a_place_in_the_log_whenever_the_feed_connects() {
+    let scene = Scene::new().await;
+    scene.client.submit(&scene.events(10..12)).await.unwrap();
+    let mut feed = scene.client.follow(FollowFrom::Now).await.unwrap();
+    scene.client.submit(&scene.events(12..14)).await.unwrap();
+    scene.next(&[Misdeed::BadGateway]);
+    assert_eq!(feed.next().await.unwrap().placed.index, Index::new(5));
 }
 
 #[tokio::test]
@@ -552,7 +569,7 @@ async fn a_feed_that_omits_repeats_or_alters_is_found() {
     for (misdeed, from) in [(Misdeed::Omit, 3), (Misdeed::Repeat, 1), (Misdeed::Alter, 1)] {
         let scene = Scene::new().await;
         scene.client.submit(&scene.events(10..15)).await.unwrap();
-        let mut feed = scene.client.follow(FollowFrom::Start);
+        let mut feed = scene.client.follow(FollowFrom::Start).await.unwrap();
         for _ in 1..from {
             feed.next().await.unwrap();
         }
@@ -576,7 +593,7 @@ async fn a_feed_without_a_server_gives_up_in_the_end() {
     let scene = Scene::new().await;
     scene.client.ledger().await.unwrap();
     scene.next(&[Misdeed::BadGateway; 9]);
-    let mut feed = scene.client.follow(FollowFrom::Start);
+    let mut feed = scene.client.follow(FollowFrom::Start).await.unwrap();
     assert_eq!(feed.next().await.unwrap_err().class(), Class::Retry);
     assert_eq!(scene.world.lock().unwrap().requests, 5);
 }
