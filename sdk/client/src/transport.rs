@@ -18,7 +18,7 @@ use crate::retry::RetryPolicy;
 const ANSWER_BYTES_MAX: usize = 64 << 20;
 
 /// An API key; its debug text does not show it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct ApiKey(String);
 
 impl ApiKey {
