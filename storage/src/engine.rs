@@ -323,7 +323,11 @@ impl Engine for Rocks {
             options.set_iterate_upper_bound(to.as_slice());
         }
         let mut rows = self.db.raw_iterator_cf_opt(self.family(range.family)?, options);
-        if range.reverse { rows.seek_to_last() } else { rows.seek_to_first() }
+        if range.reverse {
+            rows.seek_to_last();
+        } else {
+            rows.seek_to_first();
+        }
         read_rows(&mut rows, range)
     }
 

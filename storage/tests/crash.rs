@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use common::{copy, flip, length, of_kind, truncate, wal_files, whole_batches, write};
 use tally_storage::contract::sample::{Dice, key};
-use tally_storage::{
-    Batch, Durability, Engine, Family, RocksConfig, StorageError, open_rocks, open_rocks_read_only,
-};
+use tally_storage::{Batch, Durability, Engine, Family, RocksConfig, StorageError, open_rocks, open_rocks_read_only};
 
 const CHILD: &str = "TALLY_STORAGE_CRASH_CHILD";
 
@@ -105,12 +103,12 @@ fn a_running_process_keeps_others_out() {
 /// with the length of the write-ahead file before the last.
 fn crashed(at: &Path, synced: u64) -> u64 {
     let path = at.with_extension("open");
-    let engine = open(&path).unwrap();
+    let engine = open(&path).expect("opens");
     for number in 0..synced {
-        write(&*engine, number, Durability::Synced).unwrap();
+        write(&*engine, number, Durability::Synced).expect("writes");
     }
-    let acknowledged = length(wal_files(&path).last().unwrap());
-    write(&*engine, synced, Durability::Buffered).unwrap();
+    let acknowledged = length(wal_files(&path).last().expect("is there"));
+    write(&*engine, synced, Durability::Buffered).expect("writes");
     copy(&path, at);
     assert_eq!(wal_files(at).len(), 1);
     acknowledged

@@ -85,7 +85,8 @@ fn bounds_that_contradict_each_other_are_refused() {
         assert!(matches!(open_rocks(directory.path(), &config), Err(StorageError::Config(_))));
     }
     RocksConfig::STANDARD.check().unwrap();
-    assert!(RocksConfig::STANDARD.write_buffer_bytes + RocksConfig::STANDARD.block_cache_bytes <= 256 << 20);
+    let RocksConfig { write_buffer_bytes, block_cache_bytes, .. } = RocksConfig::STANDARD;
+    assert!(write_buffer_bytes + block_cache_bytes <= 256 << 20);
 }
 
 #[test]
@@ -102,7 +103,11 @@ fn memory_and_write_ahead_log_stay_within_their_bounds() {
         engine.write(batch, Durability::Buffered).unwrap();
         let memory: u64 = engine.stats().families.iter().map(|family| family.memory_bytes).sum();
         worst = worst.max(memory);
-        let logs: u64 = common::wal_files(directory.path()).iter().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum();
+        let logs: u64 = common::wal_files(directory.path())
+            .iter()
+            .filter_map(|file| file.metadata().ok())
+            .map(|file| file.len())
+            .sum();
         // The bound, one write buffer more, and files on their way to be deleted.
         assert!(logs <= 3 * SMALL.wal_bytes_max, "{logs} bytes of write-ahead log");
     }
@@ -155,5 +160,9 @@ fn a_full_disk_is_told_as_such_and_poisons() {
         println!("not run: this machine does not let a test mount a small disk");
         return;
     }
-    assert!(output.status.success() && text.contains("full after"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && text.contains("full after"),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

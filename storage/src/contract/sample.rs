@@ -45,7 +45,8 @@ pub fn frame(stream: Stream, number: u64, text: &str) -> Frame {
         "2026-01-01T00:00:00Z",
         payload.as_bytes(),
     );
-    Frame::from_parts(&fields, payload.as_bytes(), Signature::from_bytes([0x51; 64])).expect("a sample is within bounds")
+    Frame::from_parts(&fields, payload.as_bytes(), Signature::from_bytes([0x51; 64]))
+        .expect("a sample is within bounds")
 }
 
 /// A run of events, one per stream and sequence.

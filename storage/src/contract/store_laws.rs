@@ -212,7 +212,8 @@ pub fn event_ids_are_found_per_stream_and_ledger(lab: &mut impl Lab) {
         }
         derived.put_event_id(batch, &stream(2), &event_id(5), index(7));
     });
-    let asked = [(stream(1), event_id(5)), (stream(2), event_id(5)), (stream(3), event_id(5)), (stream(1), event_id(99))];
+    let asked =
+        [(stream(1), event_id(5)), (stream(2), event_id(5)), (stream(3), event_id(5)), (stream(1), event_id(99))];
     let found = derived.find_event_ids(&asked).expect("read");
     assert_eq!(found, [Some(index(1_005)), Some(index(7)), None, Some(index(1_099))]);
     let other = DerivedIndex::new(engine, &LedgerId::from_bytes([1; 32]));

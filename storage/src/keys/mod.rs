@@ -147,13 +147,13 @@ pub(crate) mod check {
 
     /// Each key reads back as written; shorter and longer bytes do not read.
     pub(crate) fn round_trip<K: PartialEq + core::fmt::Debug>(
-        value: K,
+        value: &K,
         encode: impl Fn(&K) -> Key,
         decode: impl Fn(&[u8]) -> Option<K>,
     ) {
-        let key = encode(&value);
+        let key = encode(value);
         let bytes = key.as_slice();
-        assert_eq!(decode(bytes).as_ref(), Some(&value));
+        assert_eq!(decode(bytes).as_ref(), Some(value));
         for len in 0..bytes.len() {
             assert_eq!(decode(&bytes[..len]), None, "a key cut to {len} bytes reads as something");
         }

@@ -9,18 +9,17 @@ use tally_storage::contract::sample::{Dice, key};
 use tally_storage::{Batch, Durability, Engine, Family, StorageError};
 
 /// A batch's families.
-pub const FAMILIES: [Family; 3] = [Family::Runs, Family::Positions, Family::Meta];
+pub(crate) const FAMILIES: [Family; 3] = [Family::Runs, Family::Positions, Family::Meta];
 
 /// The value of batch `number` in `family`: 0 to 40 KB, once in a while 400 KB.
-#[must_use]
-pub fn value(number: u64, family: Family) -> Vec<u8> {
+pub(crate) fn value(number: u64, family: Family) -> Vec<u8> {
     let mut dice = Dice::new(number * 31 + family.slot() as u64 + 1);
     let bytes = if number % 16 == 7 { 400_000 } else { dice.below(40_000) };
     (0..bytes).map(|_| dice.below(256) as u8).collect()
 }
 
 /// Writes batch `number`.
-pub fn write(engine: &dyn Engine, number: u64, durability: Durability) -> Result<(), StorageError> {
+pub(crate) fn write(engine: &dyn Engine, number: u64, durability: Durability) -> Result<(), StorageError> {
     let mut batch = Batch::new();
     for family in FAMILIES {
         batch.put(family, key(number), value(number, family));
@@ -29,12 +28,12 @@ pub fn write(engine: &dyn Engine, number: u64, durability: Durability) -> Result
 }
 
 /// How many batches there are, from 0 without gap. Each is there as a whole, or the test fails.
-#[must_use]
-pub fn whole_batches(engine: &dyn Engine) -> u64 {
+pub(crate) fn whole_batches(engine: &dyn Engine) -> u64 {
     for number in 0.. {
         let found = FAMILIES.map(|family| engine.get(family, &key(number)).expect("reads"));
         if found.iter().all(Option::is_none) {
-            let behind = (number..number + 50).any(|number| engine.get(Family::Runs, &key(number)).unwrap().is_some());
+            let behind =
+                (number..number + 50).any(|number| engine.get(Family::Runs, &key(number)).expect("reads").is_some());
             assert!(!behind, "a gap at batch {number}");
             return number;
         }
@@ -47,22 +46,20 @@ pub fn whole_batches(engine: &dyn Engine) -> u64 {
 }
 
 /// The write-ahead files of a database, oldest first.
-#[must_use]
-pub fn wal_files(directory: &Path) -> Vec<PathBuf> {
+pub(crate) fn wal_files(directory: &Path) -> Vec<PathBuf> {
     let mut files = of_kind(directory, "log");
     files.sort();
     files
 }
 
 /// The files of a database with this extension.
-#[must_use]
-pub fn of_kind(directory: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn of_kind(directory: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).expect("lists").map(|entry| entry.expect("lists").path());
     entries.filter(|path| path.extension().is_some_and(|found| found == extension)).collect()
 }
 
 /// Copies a database's files, whoever has them open.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
     fs::create_dir_all(to).expect("creates");
     for entry in fs::read_dir(from).expect("lists") {
@@ -72,19 +69,18 @@ pub fn copy(from: &Path, to: &Path) {
 }
 
 /// Shortens a file.
-pub fn truncate(file: &Path, length: u64) {
+pub(crate) fn truncate(file: &Path, length: u64) {
     fs::OpenOptions::new().write(true).open(file).expect("opens").set_len(length).expect("truncates");
 }
 
 /// Flips one bit of a file.
-pub fn flip(file: &Path, bit: u64) {
+pub(crate) fn flip(file: &Path, bit: u64) {
     let mut bytes = fs::read(file).expect("reads");
     bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
     fs::write(file, bytes).expect("writes");
 }
 
 /// The length of a file.
-#[must_use]
-pub fn length(file: &Path) -> u64 {
+pub(crate) fn length(file: &Path) -> u64 {
     fs::metadata(file).expect("is there").len()
 }

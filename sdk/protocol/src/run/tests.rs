@@ -64,8 +64,7 @@ fn record_at(number: usize) -> usize {
 
 fn encode_again(run: &StoredRun) -> EncodedRun {
     let header = run.header();
-    let mut again =
-        RunBuilder::new(header.ledger, header.epoch, header.first_index, header.previous, header.base_time);
+    let mut again = RunBuilder::new(header.ledger, header.epoch, header.first_index, header.previous, header.base_time);
     for record in run.records() {
         let input = RecordIn {
             sequence: record.sequence,
