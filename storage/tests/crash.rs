@@ -118,7 +118,8 @@ fn crashed(at: &Path, synced: u64) -> u64 {
 fn a_tail_torn_anywhere_behind_the_last_acknowledged_batch_is_cut_and_nothing_else() {
     let directory = tempfile::tempdir().unwrap();
     let (crash, torn) = (directory.path().join("crash"), directory.path().join("torn"));
-    let acknowledged = crashed(&crash, 8);
+    // The eighth is a large one: its record crosses many blocks.
+    let acknowledged = crashed(&crash, 7);
     let whole = length(&wal_files(&crash)[0]);
     let mut dice = Dice::new(3);
     let mut cuts: Vec<u64> = (0..20).map(|_| acknowledged + 1 + dice.below(whole - acknowledged - 1)).collect();
@@ -127,7 +128,7 @@ fn a_tail_torn_anywhere_behind_the_last_acknowledged_batch_is_cut_and_nothing_el
         copy(&crash, &torn);
         truncate(&wal_files(&torn)[0], cut);
         let before = std::fs::read(&wal_files(&torn)[0]).unwrap();
-        let expected = if cut == whole { 9 } else { 8 };
+        let expected = if cut == whole { 8 } else { 7 };
         {
             let reading = open_rocks_read_only(&torn, &RocksConfig::SMALL).unwrap();
             assert_eq!(whole_batches(&*reading), expected, "cut to {cut} of {whole}, reading only");
