@@ -258,3 +258,11 @@ fn a_run_is_full_at_its_bounds() {
     assert!(encoded.bytes.len() <= RUN_BYTES_MAX);
     assert_eq!(StoredRun::decode(encoded.bytes).unwrap().records().len(), 7);
 }
+
+/// The hash was computed from `docs/formats/stored-run.md` in Python (struct, hashlib, blake3).
+#[test]
+fn the_bytes_of_a_run_never_change() {
+    let run = sample();
+    assert_eq!(run.bytes.len(), 1_145);
+    assert_eq!(run.hash.to_hex(), "0fda36f05564c05940c31f49c38c251fb566e34552d17bb848ba850a8392a19d");
+}
