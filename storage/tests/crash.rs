@@ -3,7 +3,7 @@
 //! A copy of the directory of an open engine is what a process crash leaves: everything written is in the system's
 //! hands. Shortening the newest write-ahead file of such a copy is a system crash that lost unsynced bytes.
 
-mod common;
+mod damage;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{copy, flip, length, of_kind, truncate, wal_files, whole_batches, write};
+use damage::{copy, flip, length, of_kind, truncate, wal_files, whole_batches, write};
 use tally_storage::contract::sample::{Dice, key};
 use tally_storage::{Batch, Durability, Engine, Family, RocksConfig, StorageError, open_rocks, open_rocks_read_only};
 
@@ -224,9 +224,9 @@ fn a_bit_flipped_in_a_table_file_is_an_error_and_never_another_value() {
         flip(table, dice.below(length(table) * 8));
         let read = |engine: Arc<dyn Engine>| -> Result<(), StorageError> {
             for number in 0..20 {
-                for family in common::FAMILIES {
+                for family in damage::FAMILIES {
                     if let Some(found) = engine.get(family, &key(number))? {
-                        assert!(found == common::value(number, family), "another value was read");
+                        assert!(found == damage::value(number, family), "another value was read");
                     }
                 }
             }

@@ -1,11 +1,11 @@
 //! When RocksDB is opened, and when it refuses: locks, formats, bounds, a full disk.
 
-mod common;
+mod damage;
 
 use std::path::Path;
 use std::process::Command;
 
-use common::{whole_batches, write};
+use damage::{whole_batches, write};
 use tally_storage::contract::sample::key;
 use tally_storage::keys::MetaKey;
 use tally_storage::{
@@ -103,7 +103,7 @@ fn memory_and_write_ahead_log_stay_within_their_bounds() {
         engine.write(batch, Durability::Buffered).unwrap();
         let memory: u64 = engine.stats().families.iter().map(|family| family.memory_bytes).sum();
         worst = worst.max(memory);
-        let logs: u64 = common::wal_files(directory.path())
+        let logs: u64 = damage::wal_files(directory.path())
             .iter()
             .filter_map(|file| file.metadata().ok())
             .map(|file| file.len())

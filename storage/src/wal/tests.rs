@@ -1,3 +1,5 @@
+//! Whole files, torn files and damaged files, written here as RocksDB writes them.
+
 use std::fs;
 
 use proptest::prelude::*;

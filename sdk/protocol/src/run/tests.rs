@@ -1,3 +1,5 @@
+//! The laws of the stored run: read back as built, every lie refused by its name, the bytes pinned.
+
 use proptest::prelude::*;
 
 use super::*;
