@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tally_merkle::frontier::Frontier;
-use tally_merkle::prove::root_at;
-use tally_merkle::tiles::{Edge, FullTile, TileNodes};
+use tally_merkle::Frontier;
+use tally_merkle::root_at;
+use tally_merkle::{Edge, FullTile, TileNodes};
 use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::entry::EventEntry;
 use tally_protocol::hash::{LeafHash, RootHash, RunHash};
@@ -137,7 +137,8 @@ fn stored_tree(
         return Err(StartError::Checkpoint { size: signed.checkpoint.size });
     }
     let tail = tail_leaves(log, ledger, size)?;
-    let edge = Edge::restore(size, |level, index| tiles.get(level, index).map(|tile| tile.map(|tile| tile.to_vec())), &tail);
+    let edge =
+        Edge::restore(size, |level, index| tiles.get(level, index).map(|tile| tile.map(|tile| tile.to_vec())), &tail);
     match edge {
         Ok(edge) if edge.root() == frontier.root() => Ok(Some(Tree { frontier, edge })),
         // A tile is missing or wrong: tiles are derived, the log is the truth.
@@ -157,8 +158,8 @@ fn tail_leaves(log: &EventLog, ledger: &LedgerInfo, size: TreeSize) -> Result<Ve
         let Some(run) = log.run_containing(Index::new(next))? else {
             return Err(damaged(Index::new(next), "the log has a gap"));
         };
-        for record in run.records().skip_while(|record| record.index.get() < next) {
-            if next < size.get() {
+        for record in run.records() {
+            if record.index.get() == next && next < size.get() {
                 leaves.push(leaf_of(&record));
                 next += 1;
             }
@@ -301,11 +302,7 @@ pub(crate) fn control(shared: &Shared) -> Result<Control, StartError> {
 }
 
 /// Whether the signers hold the keys that genesis names.
-pub(crate) fn check_keys(
-    ledger: &LedgerInfo,
-    receipt: &dyn Signer,
-    checkpoint: &dyn Signer,
-) -> Result<(), StartError> {
+pub(crate) fn check_keys(ledger: &LedgerInfo, receipt: &dyn Signer, checkpoint: &dyn Signer) -> Result<(), StartError> {
     let genesis = &ledger.genesis;
     for (which, expected, found) in [
         ("receipt", genesis.receipt_key, receipt.public_key()),

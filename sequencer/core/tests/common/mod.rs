@@ -11,7 +11,7 @@ use tally_core::{
     Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Reader, Receipt, Sequencer,
     StartError, Submitter,
 };
-use tally_merkle::verify::verify_inclusion;
+use tally_merkle::verify_inclusion;
 use tally_protocol::control::ControlEvent;
 use tally_protocol::entry::Genesis;
 use tally_protocol::error::{Reject, RejectCode};
@@ -158,7 +158,9 @@ impl World {
     /// A node with the tenant and one agent.
     pub fn start_ready(&self) -> Node {
         let node = self.start();
-        node.accept(vec![self.tenant_created(TENANT, true), self.key_registered(AGENT, 1, AGENT_KEY)]);
+        // One after the other: a key is known once its registration is ordered.
+        node.accept_one(self.tenant_created(TENANT, true));
+        node.accept_one(self.key_registered(AGENT, 1, AGENT_KEY));
         node
     }
 
