@@ -5,7 +5,8 @@ It trusts one thing, the ledger id, and is written from docs/formats/ alone. Fro
 downloads the published checkpoint and every entry, finds the keys in the genesis entry, and checks: the ledger id, the
 checkpoint's signatures, the root over all entries, every hash tile, every agent's signature. Then it checks what
 agents kept (`--answer`): VES receipts and proven receipts. `--older` is an earlier checkpoint, whose root must be the
-root of a prefix. Prints one JSON object of what it checked; the first claim that does not hold ends it with status 1.
+root of a prefix; `--save` keeps this one for the next audit. Prints one JSON object of what it checked; the first claim
+that does not hold ends it with status 1.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import hashlib
 import json
 import struct
 import sys
+import time
+import urllib.error
 import urllib.request
 
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pymerkle import InmemoryTree, verify_inclusion
 
 TILE = 256
+PATIENCE_SECONDS = 60
 
 
 class Broken(Exception):
@@ -140,6 +144,22 @@ def tiles_of(size):
     return [(index, min(TILE, size - index * TILE)) for index in range((size + TILE - 1) // TILE)]
 
 
+def published_checkpoint(node, size):
+    """The newest published checkpoint, once it covers so many entries."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            note = node.get("/log/checkpoint").decode()
+            if read_note(note)["size"] >= size:
+                return note
+        except urllib.error.HTTPError as error:
+            # A young node has published nothing yet.
+            if error.code not in (404, 409, 503):
+                raise
+        need(time.monotonic() < deadline, f"no checkpoint of size {size} was published in {PATIENCE_SECONDS} s")
+        time.sleep(0.1)
+
+
 def download_entries(node, size):
     entries = []
     for index, width in tiles_of(size):
@@ -224,7 +244,7 @@ def audit(options):
     ledger_id = bytes.fromhex(options.ledger_id)
     with open(options.api_key_file) as file:
         node = Node(options.url, file.read().strip())
-    published = node.get("/log/checkpoint").decode()
+    published = published_checkpoint(node, options.wait_for)
     entries = download_entries(node, read_note(published)["size"])
     need(sha256(b"\0", entries[0]) == ledger_id, "this is another ledger")
     genesis = read_genesis(entries[0])
@@ -244,6 +264,9 @@ def audit(options):
                 ves, proven = check_answer(answer, tree, entries, genesis, ledger_id)
                 report["ves_receipts"] += ves
                 report["proven_receipts"] += proven
+    if options.save:
+        with open(options.save, "w", encoding="utf-8", newline="") as file:
+            file.write(published)
     return report
 
 
@@ -252,6 +275,8 @@ def main():
     parser.add_argument("--url", required=True, help="the node's base URL")
     parser.add_argument("--api-key-file", required=True, help="file with an API key that may read entry bundles")
     parser.add_argument("--ledger-id", required=True, help="the trusted ledger id, 64 hexadecimal digits")
+    parser.add_argument("--wait-for", type=int, default=1, metavar="SIZE", help="wait until so many entries are published")
+    parser.add_argument("--save", metavar="FILE", help="keep the published checkpoint in this file")
     parser.add_argument("--older", action="append", default=[], metavar="FILE", help="an earlier published checkpoint")
     parser.add_argument("--answer", action="append", default=[], metavar="FILE", help="a JSON array of ingest answers")
     try:
