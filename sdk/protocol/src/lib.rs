@@ -5,6 +5,8 @@
 //! *Out of scope*: I/O, clocks, randomness (batch verification takes its random source as an argument), async.
 //! Each format has a page in `docs/formats/`.
 
+pub mod batch;
+pub mod checkpoint;
 pub mod control;
 pub mod encrypted;
 pub mod entry;
@@ -15,4 +17,9 @@ pub mod id;
 pub mod jcs;
 pub mod key;
 pub mod limits;
+pub mod note;
+pub mod proof;
+pub mod receipt;
+pub mod run;
+pub mod tile;
 pub mod time;

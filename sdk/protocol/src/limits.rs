@@ -42,6 +42,21 @@ pub const RUN_BYTES_MAX: usize = 8 << 20;
 pub const EVENT_ENTRY_BYTES: usize = 191;
 /// Any entry of the log: tlog-tiles gives an entry a 16-bit length.
 pub const ENTRY_BYTES_MAX: usize = 65_535;
+/// Signatures of one note: C2SP signed-note asks for at least 16; a log with all its witnesses stays below this.
+pub const NOTE_SIGNATURES_MAX: usize = 64;
+/// A signed note: this many signatures of the largest assigned type (post-quantum, 5 kB, in base64), with their names,
+/// and the text.
+pub const NOTE_BYTES_MAX: usize = 512 << 10;
+/// Hashes of an inclusion path: the depth of the largest tree that a 64-bit size describes.
+pub const INCLUSION_PATH_MAX: usize = 64;
+/// Hashes of a consistency proof: one more than the depth (RFC 6962 section 2.1.2).
+pub const CONSISTENCY_PATH_MAX: usize = 65;
+/// Hashes of a tile: fixed by C2SP tlog-tiles.
+pub const TILE_WIDTH: u16 = 256;
+/// Levels of tiles are numbered 0 to this one: fixed by C2SP tlog-tiles.
+pub const TILE_LEVEL_MAX: u8 = 63;
+/// Leaves of one VES commitment: its whole tree is rebuilt in memory for a proof, 64 MiB at this size.
+pub const COMMITMENT_LEAVES_MAX: u32 = 1 << 20;
 /// A log's origin: it is a note's key name and one line of a checkpoint, meant to be read by people.
 pub const ORIGIN_BYTES_MAX: usize = 255;
 /// A profile's name.
@@ -64,6 +79,11 @@ const _: () = {
     assert!(CREATED_AT_BYTES_MAX <= ENTITY_ID_BYTES_MAX, "as above");
     assert!(EVENT_ENTRY_BYTES <= ENTRY_BYTES_MAX, "an event entry fits a tile's entry bundle");
     assert!(ORIGIN_BYTES_MAX + PROFILE_BYTES_MAX + 256 <= ENTRY_BYTES_MAX, "so does the genesis entry");
+    assert!(
+        NOTE_SIGNATURES_MAX * (6_800 + ORIGIN_BYTES_MAX) < NOTE_BYTES_MAX,
+        "a full note of the largest signatures fits"
+    );
+    assert!(COMMITMENT_LEAVES_MAX.is_power_of_two(), "so that the padded count is bounded by it too");
     assert!(RECIPIENTS_MAX * 256 <= PAYLOAD_BYTES_MAX, "recipients leave room for the ciphertext");
     assert!(JSON_DEPTH_MAX <= 64, "the canonical check keeps one bit per level in a u64");
 };

@@ -1,1 +1,58 @@
-//! tally-core
+//! The pipeline that turns signed events into proven receipts, and the read side over what it made.
+//!
+//! | # | stage | takes → gives | rung moved |
+//! |---|---|---|---|
+//! | 1 | [`admit`] | submission → admitted, ticket | |
+//! | 2 | [`verify`] | batches of admitted → verified | |
+//! | 3 | [`order`] (with [`control`]) | verified → ordered run | ordered |
+//! | 4 | [`append`] | ordered run → durable run | durable |
+//! | 5 | [`fold`] | durable runs → tree, tiles | folded |
+//! | 6 | [`sign`] (behind [`fence`]) | tree → certified checkpoint | signed |
+//! | 7 | [`acknowledge`] | certified runs → receipts | acknowledged |
+//! | 8 | [`index`] | durable runs → derived indexes, behind a cursor | |
+//! | 9 | [`publish`] | newest certified checkpoint → the world's | published |
+//! | 10 | [`batch`] | signed events → VES commitments | |
+//!
+//! Two doors only: the [`Submitter`] writes, the [`Reader`] reads. [`pipeline`] owns every thread and queue.
+//! Starting is recovering ([`recover`]); there is no other start path.
+
+// Foundations.
+pub mod clock;
+pub mod config;
+pub mod control;
+pub mod error;
+mod failpoint;
+pub mod fence;
+pub mod metrics;
+mod shared;
+pub mod watermarks;
+
+// The order in which an event travels.
+pub mod acknowledge;
+pub mod admit;
+pub mod append;
+pub mod batch;
+pub mod fold;
+pub mod index;
+pub mod order;
+pub mod publish;
+pub mod sign;
+pub mod verify;
+
+// Around them.
+pub mod pipeline;
+pub mod read;
+pub mod recover;
+
+pub use acknowledge::{EventResult, OutcomeUnknown, Receipt, Ticket};
+pub use admit::{Lane, Refused, Submitter};
+pub use clock::{Clock, SystemClock};
+pub use config::Config;
+pub use control::{KeyRecord, TenantInfo};
+pub use error::StartError;
+pub use failpoint::FAIL_POINTS;
+pub use fence::{Fence, FenceError, FenceRecord, FileFence};
+pub use metrics::Metrics;
+pub use pipeline::{DrainError, GenesisSource, Parts, Sequencer};
+pub use read::{LedgerInfo, ReadError, Reader, StoredEvent, VesProof};
+pub use watermarks::{Ladder, NodeState};

@@ -1,0 +1,188 @@
+//! The right edge of the tiled tree, in memory.
+//!
+//! Takes leaf hashes or a run's nodes, gives the tiles they complete. One writer appends while readers hold clones: a
+//! clone is eight reference counts, and the next append copies at most the one tile it writes to, 8 KiB per level.
+//! After a restart it comes back from the stored full tiles below and the leaves of the last partial one.
+
+use std::sync::Arc;
+
+use tally_protocol::hash::{LeafHash, NodeHash, RootHash};
+use tally_protocol::id::TreeSize;
+
+use super::nodes::{TileHashes, subtree_root};
+use super::{HASH_BYTES, TILE_BYTES, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles, partial_width};
+use crate::error::{OutOfStep, TileError};
+use crate::frontier::Frontier;
+use crate::node::peaks;
+use crate::run_tree::RunTree;
+
+/// A tile that will never change again; cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FullTile {
+    /// The tile's level: its hashes are nodes of eight times this level.
+    pub level: u8,
+    /// The tile's position in its level.
+    pub index: u64,
+    /// 256 hashes, 8192 bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+impl core::fmt::Debug for FullTile {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("FullTile").field("level", &self.level).field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// The partial tiles of a tree of some size.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edge {
+    size: u64,
+    /// By tile level; each holds fewer than 256 hashes.
+    levels: [Arc<Vec<NodeHash>>; TILE_LEVELS],
+}
+
+impl Edge {
+    /// The edge of the empty tree.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The tree's size.
+    #[must_use]
+    pub const fn size(&self) -> TreeSize {
+        TreeSize::new(self.size)
+    }
+
+    /// The hashes of the partial tile of a level, fewer than 256; none above the highest level.
+    #[must_use]
+    pub fn partial(&self, level: u8) -> &[NodeHash] {
+        self.levels.get(usize::from(level)).map_or(&[], |hashes| hashes.as_slice())
+    }
+
+    /// Adds leaves and gives the tiles they complete, lowest level first. Hashes a tile once, when it is full: one
+    /// hash per leaf amortised. Where a [`RunTree`] exists already, [`append_run`](Self::append_run) hashes nothing.
+    pub fn append(&mut self, leaves: &[LeafHash]) -> Vec<FullTile> {
+        let mut full = Vec::new();
+        let mut hashes: Vec<NodeHash> = leaves.iter().map(|leaf| leaf.node()).collect();
+        for level in 0..TILE_LEVELS {
+            let from = full.len();
+            self.fill(level, &hashes, &mut full);
+            hashes = full[from..].iter().filter_map(|tile| tile.bytes.subtree(TILE_HEIGHT, 0)).collect();
+            if hashes.is_empty() {
+                break;
+            }
+        }
+        self.size += leaves.len() as u64;
+        full
+    }
+
+    /// Adds a run whose nodes are known already, and gives the tiles it completes, lowest level first.
+    ///
+    /// # Errors
+    /// [`OutOfStep`] when the run does not start where the edge ends; nothing has changed then.
+    pub fn append_run(&mut self, run: &RunTree) -> Result<Vec<FullTile>, OutOfStep> {
+        if run.start() != self.size() {
+            return Err(OutOfStep { edge: self.size(), run: run.start() });
+        }
+        let mut full = Vec::new();
+        for level in 0..TILE_LEVELS {
+            self.fill(level, run.completed(TILE_HEIGHT * level as u32), &mut full);
+        }
+        self.size = run.size().get();
+        Ok(full)
+    }
+
+    /// The root at the edge's size, from the partial tiles alone.
+    #[must_use]
+    pub fn root(&self) -> RootHash {
+        self.frontier().root()
+    }
+
+    /// The frontier at the edge's size. Up to 255 hashes per tile level.
+    #[must_use]
+    pub fn frontier(&self) -> Frontier {
+        let peaks = peaks(self.size).filter_map(|(level, index)| self.partial_node(level, index)).collect();
+        Frontier::from_peaks(self.size, peaks)
+    }
+
+    /// The edge of a tree of `size`, from its full tiles and the leaves after the last full tile of level 0.
+    ///
+    /// `fetch(level, index)` gives a full tile's bytes; it is called for at most 255 tiles per level. The tiles are
+    /// believed: compare [`root`](Self::root) with a signed one.
+    ///
+    /// # Errors
+    /// [`TileError`] when a tile is missing, malformed or cannot be fetched, or `tail` has not exactly the leaves
+    /// `size / 256 * 256 .. size`.
+    pub fn restore<E>(
+        size: TreeSize,
+        mut fetch: impl FnMut(u8, u64) -> Result<Option<Vec<u8>>, E>,
+        tail: &[LeafHash],
+    ) -> Result<Self, TileError<E>> {
+        let size = size.get();
+        let expected = partial_width(0, size);
+        if tail.len() != expected {
+            return Err(TileError::Tail { expected, given: tail.len() });
+        }
+        let mut edge = Self { size, ..Self::default() };
+        edge.levels[0] = Arc::new(tail.iter().map(|leaf| leaf.node()).collect());
+        for level in 1..TILE_LEVELS {
+            let below = level as u8 - 1;
+            let end = full_tiles(level - 1, size);
+            let roots = (end - partial_width(level, size) as u64..end).map(|index| {
+                let bytes = fetch(below, index).map_err(TileError::Fetch)?;
+                let bytes = bytes.ok_or(TileError::Missing { level: below, index })?;
+                bytes.subtree(TILE_HEIGHT, 0).ok_or(TileError::Malformed { level: below, index })
+            });
+            edge.levels[level] = Arc::new(roots.collect::<Result<_, _>>()?);
+        }
+        Ok(edge)
+    }
+
+    /// The root of a perfect subtree that lies in a partial tile; `None` when it does not.
+    pub(super) fn partial_node(&self, level: u32, index: u64) -> Option<NodeHash> {
+        let (tile_level, height) = ((level / TILE_HEIGHT) as usize, level % TILE_HEIGHT);
+        let hashes = self.levels.get(tile_level)?;
+        let first = full_tiles(tile_level, self.size).checked_mul(TILE_WIDTH as u64)?;
+        let at = usize::try_from(index.checked_shl(height)?.checked_sub(first)?).ok()?;
+        subtree_root(hashes.get(at..at.checked_add(1 << height)?)?)
+    }
+
+    /// Adds nodes to the partial tile of a level, cutting it into full tiles. `self.size` is still the old one.
+    fn fill(&mut self, level: usize, mut hashes: &[NodeHash], full: &mut Vec<FullTile>) {
+        let mut index = full_tiles(level, self.size);
+        while !hashes.is_empty() {
+            let partial = &mut self.levels[level];
+            let (now, later) = hashes.split_at(hashes.len().min(TILE_WIDTH - partial.len()));
+            extend(partial, now);
+            hashes = later;
+            if partial.len() == TILE_WIDTH {
+                full.push(FullTile { level: level as u8, index, bytes: concat(partial) });
+                index += 1;
+                *partial = Arc::default();
+            }
+        }
+    }
+}
+
+/// Appends in place, or to a copy when a reader holds the old tile.
+fn extend(partial: &mut Arc<Vec<NodeHash>>, hashes: &[NodeHash]) {
+    if let Some(owned) = Arc::get_mut(partial) {
+        owned.reserve_exact(TILE_WIDTH - owned.len());
+        owned.extend_from_slice(hashes);
+        return;
+    }
+    let mut copy = Vec::with_capacity(TILE_WIDTH);
+    copy.extend_from_slice(partial);
+    copy.extend_from_slice(hashes);
+    *partial = Arc::new(copy);
+}
+
+fn concat(hashes: &[NodeHash]) -> Arc<[u8]> {
+    let mut bytes = Vec::with_capacity(TILE_BYTES);
+    for hash in hashes {
+        bytes.extend_from_slice(hash.as_bytes());
+    }
+    debug_assert_eq!(bytes.len() % HASH_BYTES, 0);
+    bytes.into()
+}

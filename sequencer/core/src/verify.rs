@@ -1,0 +1,200 @@
+//! Verification. Takes admitted submissions of all callers, gives them verified: each event either checked or rejected
+//! on its own. Moves no rung. A bad signature is found by bisection and costs its neighbours nothing but time.
+//!
+//! A worker gathers what waits, up to a batch's worth of signatures, and verifies it in one equation (design D6).
+//! What is checked here needs no order: payload form and hash, the key's existence, the signature. What needs order
+//! (duplicates, key validity, time) is `order.rs`'s; a key that is revoked or expired still verifies here, because an
+//! honest retry of an old event must get its receipt back (design D8).
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use rand_core::{TryCryptoRng, TryRng};
+use tally_protocol::error::{Reject, RejectCode};
+use tally_protocol::frame::Frame;
+use tally_protocol::hash::SigningHash;
+use tally_protocol::key::{PublicKey, VerifyItem, verify_batch};
+use tally_protocol::time::LogTime;
+
+use crate::admit::{Admitted, Reply};
+use crate::failpoint;
+use crate::shared::{Shared, read};
+
+/// An event whose form, payload and signature are right under the key of the stated generation.
+#[derive(Debug)]
+pub(crate) struct VerifiedEvent {
+    frame: Frame,
+    signing_hash: SigningHash,
+    public_key: PublicKey,
+    generation: u64,
+    created_at: LogTime,
+}
+
+impl VerifiedEvent {
+    pub(crate) fn frame(&self) -> &Frame {
+        &self.frame
+    }
+
+    pub(crate) fn into_frame(self) -> Frame {
+        self.frame
+    }
+
+    pub(crate) fn signing_hash(&self) -> SigningHash {
+        self.signing_hash
+    }
+
+    pub(crate) fn public_key(&self) -> PublicKey {
+        self.public_key
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn created_at(&self) -> LogTime {
+        self.created_at
+    }
+}
+
+/// A submission whose events are checked, each on its own.
+pub(crate) struct Verified {
+    pub(crate) events: Vec<Result<VerifiedEvent, Reject>>,
+    pub(crate) reply: Reply,
+}
+
+/// One worker's life: until the door closes.
+pub(crate) fn run(shared: &Arc<Shared>, queue: &Receiver<Admitted>, next: &Sender<Verified>) {
+    let mut random = SystemRandom::new();
+    while let Ok(first) = queue.recv() {
+        let mut gathered = vec![first];
+        let mut signatures = gathered[0].frames.len();
+        while signatures < shared.config.verify_batch_max {
+            let Ok(more) = queue.try_recv() else { break };
+            signatures += more.frames.len();
+            gathered.push(more);
+        }
+        for verified in verify(shared, gathered, &mut random) {
+            failpoint::hit("verify.done");
+            if next.send(verified).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Checks a batch of submissions.
+fn verify(shared: &Shared, gathered: Vec<Admitted>, random: &mut SystemRandom) -> Vec<Verified> {
+    let mut submissions: Vec<Verified> = gathered
+        .into_iter()
+        .map(|admitted| Verified {
+            events: admitted.frames.into_iter().map(check_form).collect(),
+            reply: admitted.reply,
+        })
+        .collect();
+    look_up_keys(shared, &mut submissions);
+    check_signatures(shared, &mut submissions, random);
+    submissions
+}
+
+/// What an event says of itself: payload, time.
+fn check_form(frame: Frame) -> Result<VerifiedEvent, Reject> {
+    frame.check_payload().map_err(|error| error.reject())?;
+    let created_at = frame.created_at_time().map_err(|_| {
+        Reject::of_field(RejectCode::SchemaValidation, "created_at", "created_at is not an RFC 3339 date and time")
+    })?;
+    let signing_hash = frame.signing_hash();
+    Ok(VerifiedEvent { frame, signing_hash, public_key: PublicKey::from_bytes([0; 32]), generation: 0, created_at })
+}
+
+fn look_up_keys(shared: &Shared, submissions: &mut [Verified]) {
+    let control = read(&shared.control);
+    for slot in submissions.iter_mut().flat_map(|submission| &mut submission.events) {
+        let Ok(event) = slot else { continue };
+        let frame = &event.frame;
+        match control.find_key(&frame.stream(), frame.agent_id(), frame.key_id()) {
+            Some(key) => (event.public_key, event.generation) = (key.public_key, key.generation),
+            None => *slot = Err(Reject::new(RejectCode::AgentKeyInvalid, "the agent has no such key")),
+        }
+    }
+}
+
+fn check_signatures(shared: &Shared, submissions: &mut [Verified], random: &mut SystemRandom) {
+    let items: Vec<VerifyItem> = submissions
+        .iter()
+        .flat_map(|submission| &submission.events)
+        .flatten()
+        .map(|event| VerifyItem {
+            public_key: event.public_key,
+            message: *event.signing_hash.as_bytes(),
+            signature: event.frame.signature(),
+        })
+        .collect();
+    if items.is_empty() {
+        return;
+    }
+    let start = shared.clock.monotonic_micros();
+    let good = verify_batch(&items, random);
+    shared.metrics.verify_batch_signatures.observe(items.len() as u64);
+    shared.metrics.verify_micros.observe(shared.clock.monotonic_micros().saturating_sub(start));
+    if good.iter().all(|good| *good) {
+        return;
+    }
+    shared.metrics.verify_batches_bisected.add(1);
+    let slots = submissions.iter_mut().flat_map(|submission| &mut submission.events).filter(|slot| slot.is_ok());
+    for (slot, good) in slots.zip(good) {
+        if !good {
+            *slot = Err(Reject::new(RejectCode::InvalidSignature, "the agent's signature does not verify"));
+        }
+    }
+}
+
+const RANDOM_BUFFER_BYTES: usize = 4096;
+
+/// The operating system's random bytes, drawn a page at a time: a batch takes 16 bytes for each signature.
+struct SystemRandom {
+    buffer: Box<[u8; RANDOM_BUFFER_BYTES]>,
+    used: usize,
+}
+
+impl SystemRandom {
+    fn new() -> Self {
+        Self { buffer: Box::new([0; RANDOM_BUFFER_BYTES]), used: RANDOM_BUFFER_BYTES }
+    }
+
+    fn fill(&mut self, out: &mut [u8]) {
+        for byte in out {
+            if self.used == RANDOM_BUFFER_BYTES {
+                // Without randomness a forger could aim at the batch equation: the worker ends and poisons the node.
+                getrandom::fill(&mut self.buffer[..]).expect("the operating system gives random bytes");
+                self.used = 0;
+            }
+            *byte = self.buffer[self.used];
+            self.buffer[self.used] = 0;
+            self.used += 1;
+        }
+    }
+}
+
+impl TryRng for SystemRandom {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut out = [0; 4];
+        self.fill(&mut out);
+        Ok(u32::from_le_bytes(out))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut out = [0; 8];
+        self.fill(&mut out);
+        Ok(u64::from_le_bytes(out))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        self.fill(out);
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for SystemRandom {}

@@ -1,0 +1,177 @@
+//! The seam to the database: a batch of changes, a range to read, and the engine that does both.
+//!
+//! A [`Batch`] is one atomic write over all families. [`Engine`] is implemented by RocksDB (`engine.rs`) and by memory
+//! (`memory`, tests); both pass `contract.rs`. Everything here is synchronous: a caller that must not block has its
+//! own thread.
+
+use bytes::Bytes;
+
+use crate::error::StorageError;
+use crate::family::Family;
+use crate::keys::Key;
+
+/// How far a write has gone when it returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disk, with everything before it.
+    Synced,
+    /// In the operating system's hands: survives the process, not the system.
+    Buffered,
+}
+
+/// One change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Op {
+    Put { family: Family, key: Key, value: Bytes },
+    Delete { family: Family, key: Key },
+    Clear { family: Family },
+}
+
+/// Changes that happen together or not at all, in the order they were added.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    pub(crate) ops: Vec<Op>,
+    bytes: usize,
+}
+
+impl Batch {
+    /// No changes.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a key's value.
+    pub fn put(&mut self, family: Family, key: Key, value: impl Into<Bytes>) {
+        let value = value.into();
+        self.bytes += key.len() + value.len();
+        self.ops.push(Op::Put { family, key, value });
+    }
+
+    /// Removes a key, present or not.
+    pub fn delete(&mut self, family: Family, key: Key) {
+        self.bytes += key.len();
+        self.ops.push(Op::Delete { family, key });
+    }
+
+    /// Removes every key of a family.
+    pub fn clear(&mut self, family: Family) {
+        self.ops.push(Op::Clear { family });
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// How many changes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ops.len()
+    }
+
+    /// Bytes of all keys and values.
+    #[must_use]
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// A key and its value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The key's bytes.
+    pub key: Bytes,
+    /// The value's bytes.
+    pub value: Bytes,
+}
+
+/// A half-open range of one family's keys: `from <= key < to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanRange {
+    /// Which family.
+    pub family: Family,
+    /// The first key that may be returned.
+    pub from: Key,
+    /// The first key behind the range; `None` is the family's end.
+    pub to: Option<Key>,
+    /// From the greatest key down instead of from the smallest up.
+    pub reverse: bool,
+    /// How many rows at most: every read is bounded.
+    pub limit: usize,
+}
+
+/// What one family takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FamilyStats {
+    /// Which.
+    pub family: Family,
+    /// About how many keys.
+    pub keys: u64,
+    /// Bytes of its table files.
+    pub disk_bytes: u64,
+    /// Bytes of its write buffers.
+    pub memory_bytes: u64,
+}
+
+/// Counters and gauges of an engine, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EngineStats {
+    /// Per family.
+    pub families: Vec<FamilyStats>,
+    /// Synced writes since the engine was opened.
+    pub synced_writes: u64,
+    /// Buffered writes since the engine was opened.
+    pub buffered_writes: u64,
+    /// Bytes of keys and values in both.
+    pub written_bytes: u64,
+    /// Bytes of the block cache in use.
+    pub cache_bytes: u64,
+    /// Bytes that compaction still has to move.
+    pub compaction_pending_bytes: u64,
+    /// Background failures the database counted since it was opened; any is an alarm.
+    pub background_errors: u64,
+    /// Whether writes are held up now because background work is behind.
+    pub writes_stopped: bool,
+    /// Bytes of a torn tail that were cut when the engine was opened: a write a crash interrupted, never acknowledged.
+    pub torn_tail_bytes: u64,
+}
+
+/// A database of ordered byte keys.
+pub trait Engine: Send + Sync {
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The disk failed, or the stored block fails its checksum.
+    fn get(&self, family: Family, key: &Key) -> Result<Option<Bytes>, StorageError>;
+
+    /// The values of keys of one family, in the keys' order.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    fn multi_get(&self, family: Family, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StorageError>;
+
+    /// The rows of a range, at most its limit, as of one moment.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    fn scan(&self, range: &ScanRange) -> Result<Vec<Row>, StorageError>;
+
+    /// Makes all changes of the batch at once. See the crate's head for what `Ok` promises.
+    ///
+    /// # Errors
+    /// Any error is fatal for the caller: nobody knows what the disk holds, and every later write is
+    /// [`StorageError::Poisoned`]. [`StorageError::NoSpace`] if the cause was a full disk.
+    fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError>;
+
+    /// Brings everything written so far into table files, so that the next start has nothing to replay; implies a
+    /// sync.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    fn flush(&self) -> Result<(), StorageError>;
+
+    /// Counters and gauges; those that cannot be read are 0.
+    fn stats(&self) -> EngineStats;
+}

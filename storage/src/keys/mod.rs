@@ -1,0 +1,194 @@
+//! The table of the database: how every key is made (`docs/formats/storage-keys.md`).
+//!
+//! | family | key | value |
+//! |---|---|---|
+//! | runs | first index u64 | stored run |
+//! | positions | stream 32, first sequence in the run u64 | first index of the run u64 |
+//! | event_ids | keyed hash of stream and event id 16 | index u64 |
+//! | entities | keyed hash of stream, entity type and id 16, index u64 | nothing |
+//! | streams | stream 32 | newest sequence u64 |
+//! | control | `0x00` / `0x01`, index u64 | cursor u64 / nothing |
+//! | tiles | level u8, tile index u64 | 256 hashes of 32 bytes |
+//! | checkpoints | `0x00` / `0x01`, size u64 | newest signed / published |
+//! | commitments | `0x00`, stream 32, first sequence u64 / `0x01`, batch id 16 | commitment / its other key |
+//! | credentials | 32 bytes | opaque |
+//! | meta | name | as named |
+//!
+//! Numbers are big-endian, so keys sort as the numbers do. Every key family reads back exactly what it wrote and
+//! nothing else.
+
+mod checkpoint;
+mod commitment;
+mod control;
+mod credential;
+mod entity;
+mod event_id;
+mod meta;
+mod position;
+mod run;
+mod stream;
+mod tile;
+
+use core::fmt;
+
+pub use checkpoint::CheckpointKey;
+pub use commitment::CommitmentKey;
+pub use control::ControlKey;
+pub use credential::CredentialKey;
+pub use entity::EntityKey;
+pub use event_id::EventIdKey;
+pub use meta::MetaKey;
+pub use position::PositionKey;
+pub use run::RunKey;
+pub use stream::StreamKey;
+pub use tile::TileKey;
+
+/// The longest key of any family.
+pub const KEY_BYTES_MAX: usize = 48;
+
+/// A key's bytes, without an allocation.
+#[derive(Clone, Copy)]
+pub struct Key {
+    bytes: [u8; KEY_BYTES_MAX],
+    len: u8,
+}
+
+impl Key {
+    /// The smallest key: the beginning of a family.
+    pub const FIRST: Self = Self { bytes: [0; KEY_BYTES_MAX], len: 0 };
+
+    /// The parts one after the other. They are constants' and ids' bytes, [`KEY_BYTES_MAX`] at most in all; what goes
+    /// beyond is cut, which the families' round-trip tests would show.
+    pub(crate) fn of(parts: &[&[u8]]) -> Self {
+        let mut key = Self::FIRST;
+        let all = parts.iter().copied().flatten();
+        for (to, from) in key.bytes.iter_mut().zip(all) {
+            *to = *from;
+            key.len += 1;
+        }
+        key
+    }
+
+    /// A key from bytes of unknown origin; `None` if they are longer than any key.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() <= KEY_BYTES_MAX).then(|| Self::of(&[bytes]))
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+
+    /// How many bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// Whether it is [`Key::FIRST`].
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The smallest key that is greater than every key that starts with this one; `None` if there is none.
+    #[must_use]
+    pub fn prefix_end(&self) -> Option<Self> {
+        let keep = self.as_slice().iter().rposition(|byte| *byte != u8::MAX)?;
+        let mut end = Self::of(&[self.as_slice().get(..=keep)?]);
+        if let Some(last) = end.bytes.get_mut(keep) {
+            *last += 1;
+        }
+        Some(end)
+    }
+
+    /// The smallest key greater than this one, if it is shorter than [`KEY_BYTES_MAX`].
+    #[must_use]
+    pub fn just_after(&self) -> Self {
+        Self::of(&[self.as_slice(), &[0]])
+    }
+}
+
+impl AsRef<[u8]> for Key {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_slice() == other.as_slice()
+    }
+}
+
+impl Eq for Key {}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&tally_protocol::hash::hex(self.as_slice()))
+    }
+}
+
+/// A number as a value or as the end of a key.
+pub(crate) fn read_u64(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// Splits the first `N` bytes off.
+pub(crate) fn split<const N: usize>(bytes: &[u8]) -> Option<(&[u8; N], &[u8])> {
+    bytes.split_first_chunk::<N>()
+}
+
+#[cfg(test)]
+pub(crate) mod check {
+    use super::Key;
+
+    /// Each key reads back as written; shorter and longer bytes do not read.
+    pub(crate) fn round_trip<K: PartialEq + core::fmt::Debug>(
+        value: K,
+        encode: impl Fn(&K) -> Key,
+        decode: impl Fn(&[u8]) -> Option<K>,
+    ) {
+        let key = encode(&value);
+        let bytes = key.as_slice();
+        assert_eq!(decode(bytes).as_ref(), Some(&value));
+        for len in 0..bytes.len() {
+            assert_eq!(decode(&bytes[..len]), None, "a key cut to {len} bytes reads as something");
+        }
+        let longer = [bytes, &[0]].concat();
+        assert_eq!(decode(&longer), None, "a longer key reads as something");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_end_of_a_prefix_is_behind_everything_that_starts_with_it(
+            prefix in prop::collection::vec(any::<u8>(), 0..20),
+            tail in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let key = Key::from_slice(&prefix).unwrap();
+            let inside = [prefix.clone(), tail].concat();
+            match key.prefix_end() {
+                Some(end) => {
+                    prop_assert!(inside.as_slice() < end.as_slice());
+                    prop_assert!(!end.as_slice().starts_with(&prefix));
+                }
+                None => prop_assert!(prefix.iter().all(|byte| *byte == 255)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_longer_than_any_is_refused() {
+        assert!(Key::from_slice(&[0; KEY_BYTES_MAX]).is_some());
+        assert!(Key::from_slice(&[0; KEY_BYTES_MAX + 1]).is_none());
+    }
+}
