@@ -59,13 +59,13 @@ pub enum Permission {
 /// The one table from roles to permissions (the seed's, S-072, and the auditor of design section 4).
 #[must_use]
 pub fn permits(role: Role, permission: Permission) -> bool {
-    use Permission::{CommitmentsRead, CommitmentsWrite, EventsRead, EventsWrite, LogRead};
+    use Permission::{CommitmentsRead, CommitmentsWrite, EventsRead, EventsWrite, LogRead, MetricsRead};
     match role {
         Role::Admin => true,
         Role::Agent => matches!(permission, EventsWrite | EventsRead),
         Role::Reader => matches!(permission, EventsRead | CommitmentsRead),
         Role::Anchor => matches!(permission, CommitmentsRead | CommitmentsWrite),
-        Role::Auditor => matches!(permission, LogRead),
+        Role::Auditor => matches!(permission, LogRead | MetricsRead),
     }
 }
 

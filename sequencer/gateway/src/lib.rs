@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use tally_core::{Clock, Metrics, Reader, Submitter};
+use tally_verify::Ledger;
 use tokio::sync::{Semaphore, watch};
 
 pub use config::{GatewayConfig, Public};
@@ -63,6 +64,26 @@ pub struct GatewayParts {
     pub config: GatewayConfig,
 }
 
+/// Why there is no gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GatewayError {
+    /// The operating system gave no random bytes.
+    Random,
+    /// The ledger's genesis entry names no usable keys.
+    Genesis(String),
+}
+
+impl core::fmt::Display for GatewayError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Random => f.write_str("the operating system gave no random bytes"),
+            Self::Genesis(why) => write!(f, "failed to read the genesis entry: {why}"),
+        }
+    }
+}
+
+impl core::error::Error for GatewayError {}
+
 /// The state that all requests share.
 pub struct Gateway {
     submitter: Submitter,
@@ -79,6 +100,7 @@ pub struct Gateway {
     feeds: Arc<Semaphore>,
     connections: AtomicUsize,
     draining: watch::Sender<bool>,
+    ledger: Ledger,
     request_prefix: u32,
     requests: AtomicU64,
 }
@@ -87,12 +109,15 @@ impl Gateway {
     /// Joins the parts.
     ///
     /// # Errors
-    /// The operating system gave no random bytes.
-    pub fn new(parts: GatewayParts) -> Result<Arc<Self>, CredentialError> {
+    /// See [`GatewayError`].
+    pub fn new(parts: GatewayParts) -> Result<Arc<Self>, GatewayError> {
         let mut prefix = [0; 4];
-        getrandom::fill(&mut prefix).map_err(|_| CredentialError::Random)?;
+        getrandom::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
         let GatewayParts { submitter, reader, core_metrics, clock, credentials, credential_key, control, config } = parts;
+        let ledger = Ledger::from_genesis(&reader.ledger().genesis_entry)
+            .map_err(|error| GatewayError::Genesis(error.to_string()))?;
         Ok(Arc::new(Self {
+            ledger,
             submitter,
             reader,
             core_metrics,

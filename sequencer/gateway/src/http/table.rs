@@ -48,8 +48,6 @@ const fn created(content: &'static [tally_api::openapi::Content]) -> Answer {
 /// Checkpoints, hash tiles and proofs about them.
 const LOG: Rule = Rule::needs(&[LogRead, EventsRead, CommitmentsRead]).or_anonymous(Anonymous::IfLogPublic);
 const READ: Rule = Rule::needs(&[EventsRead]);
-const NO_PARAMETERS: &[Parameter] = &[];
-
 macro_rules! routes {
     ($($method:ident $path:literal as $id:literal in $tag:literal: $summary:literal,
         $rule:expr, [$($parameter:expr),* $(,)?], $request:expr, [$($answer:expr),* $(,)?], $handler:path;)*) => {
@@ -60,7 +58,7 @@ macro_rules! routes {
             tag: $tag,
             summary: $summary,
             rule: $rule,
-            parameters: if [$(stringify!($parameter)),*].is_empty() as usize == 1 { NO_PARAMETERS } else { &[$($parameter),*] },
+            parameters: &[$($parameter),*],
             request: $request,
             answers: &[$($answer),*],
             handler: |call| Box::pin($handler(call)),
