@@ -27,11 +27,11 @@ const ROOMS: &[Room] = &[
     // the bytes
     room("ed25519-zebra", PROTOCOL, &["sdk/protocol/src/key"]),
     room("curve25519-dalek", PROTOCOL, &["sdk/protocol/src/key"]),
-    room("rand_core", &["tally-protocol", "tally-core"], &[]),
+    room("rand_core", &["tally-protocol", "tally-core", "tally-verify", "tally-testkit"], &[]),
     room("sha2", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("blake3", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
-    room("crc32c", PROTOCOL, &["sdk/protocol/src/run"]),
+    room("crc32c", &["tally-protocol", "tally-storage"], &["sdk/protocol/src/run", "storage/src/wal"]),
     room("subtle", PROTOCOL, &["sdk/protocol/src/key"]),
     room("zeroize", &["tally-protocol", "tally"], &[]),
     room("base64", &["tally-protocol", "tally-api", "tally-gateway", "tally-client", "tally-verify"], &[]),
@@ -48,7 +48,7 @@ const ROOMS: &[Room] = &[
     room("hyper-util", GATEWAY, &[]),
     room("http-body-util", GATEWAY, &[]),
     room("tower", GATEWAY, &[]),
-    room("rustls", GATEWAY, &[]),
+    room("rustls", &["tally-gateway", "tally-client"], &[]),
     room("tokio-rustls", GATEWAY, &[]),
     room("reqwest", &["tally-client"], &[]),
     // the binary and its measurements
