@@ -87,7 +87,8 @@ pub fn ves_path(leaves: &[VesLeaf], position: u64) -> Option<Vec<VesNode>> {
     VesTree::new(leaves).path(position)
 }
 
-/// That `leaf` is at `position` (from 0) among the `leaf_count` leaves of the commitment with this root.
+/// That `leaf` is at `position` (from 0) among the `leaf_count` leaves of the commitment with this root. Take the two
+/// from one commitment: the root alone does not tell leaves from padding, the commitment's state root does.
 ///
 /// # Errors
 /// The first reason why it is not shown: a position in the padding or beyond, a path of another length than

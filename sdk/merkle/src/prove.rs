@@ -10,7 +10,7 @@ use tally_protocol::id::{Index, TreeSize};
 use crate::error::TreeError;
 use crate::frontier::join;
 use crate::node::{Sibling, border_peaks, peaks, siblings};
-use crate::shape::{ConsistencyProof, InclusionProof};
+use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 use crate::source::NodeSource;
 
 /// The path of the leaf at `index` to the root at `size`, from the leaf upwards.

@@ -2,14 +2,14 @@
 //!
 //! Takes what was claimed and the roots one trusts, gives yes or the reason why not. Index and sizes are untrusted
 //! and may be any u64; the path's length is fixed by them and checked before a single hash is computed, so neither a
-//! shortened nor a padded path passes, and a leaf's place in the tree cannot be moved. Roots are public: comparison
-//! is plain.
+//! shortened nor a padded path passes, and a leaf's place in a tree of known size cannot be moved. A root does not
+//! bind its size: believe the two only together, out of one signed checkpoint. Roots are public: comparison is plain.
 
 use tally_protocol::hash::{LeafHash, NodeHash, RootHash, empty_root, node};
 
 use crate::error::ProofError;
 use crate::node::path_parts;
-use crate::shape::{ConsistencyProof, InclusionProof};
+use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 
 /// That `leaf` is at the proof's index in the tree of the proof's size whose root is `root` (RFC 9162 section
 /// 2.1.3.2).
