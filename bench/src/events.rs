@@ -181,7 +181,8 @@ impl Maker {
 /// An order of about 500 bytes, in canonical form.
 fn payload(number: u64) -> String {
     let sku = number % 9973;
-    let note = "left at the side door; ring twice; the bell sticks, so wait a moment. ".repeat(3);
+    let note = "left at the side door; ring twice; the bell sticks, so wait a moment. ".repeat(3)
+        + "no stairs, no dog, no hurry";
     format!(
         "{{\"currency\":\"EUR\",\"customer\":\"c-{number:010}\",\"lines\":[{{\"price_cents\":{},\"quantity\":{},\
          \"sku\":\"sku-{sku:06}\"}},{{\"price_cents\":1299,\"quantity\":1,\"sku\":\"sku-000017\"}}],\
