@@ -66,7 +66,7 @@ fn deny() -> Outcome {
 
 fn wasm() -> Outcome {
     let target = "wasm32-unknown-unknown";
-    if !has_target(target) {
+    if !has_target(target) && shell::output(command("rustup").args(["target", "add", target])).is_err() {
         say!("wasm           skipped: the target {target} is not installed (`rustup target add {target}`)");
         return Ok(());
     }
