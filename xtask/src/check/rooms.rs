@@ -30,7 +30,7 @@ const ROOMS: &[Room] = &[
     // the bytes
     room("ed25519-zebra", PROTOCOL, &["sdk/protocol/src/key"]),
     room("curve25519-dalek", PROTOCOL, &["sdk/protocol/src/key"]),
-    room("rand_core", &["tally-protocol", "tally-core", "tally", "tally-bench"], &[]),
+    room("rand_core", &["tally-protocol", "tally-verify", "tally-core", "tally", "tally-testkit", "tally-bench"], &[]),
     room("sha2", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("blake3", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
