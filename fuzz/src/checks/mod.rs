@@ -7,6 +7,7 @@ use crate::Target;
 mod json;
 mod log;
 mod names;
+mod offline;
 mod records;
 mod wire;
 
@@ -26,6 +27,7 @@ pub const TARGETS: &[Target] = &[
     log::TLOG_PROOF,
     log::TILES,
     log::BUNDLE,
+    offline::OFFLINE,
     names::NAMES,
     names::TIMES,
 ];
