@@ -10,23 +10,23 @@
 //! [`consistency_path`] read them back through [`TileNodes`]; [`verify_inclusion`] and [`verify_consistency`] trust
 //! nothing but hashes.
 
-mod batch;
-mod error;
-mod frontier;
+pub mod batch;
+pub mod error;
+pub mod frontier;
 mod node;
-mod prove;
-mod run_tree;
-mod shape;
-mod source;
-mod tiles;
-mod verify;
+pub mod prove;
+pub mod run_tree;
+pub mod source;
+pub mod tiles;
+pub mod verify;
 
 pub use batch::{VesTree, verify_ves_path, ves_path, ves_root};
 pub use error::{FrontierError, NodeAbsent, OutOfStep, ProofError, TileError, TreeError};
 pub use frontier::Frontier;
 pub use prove::{consistency_path, consistency_proof, inclusion_path, inclusion_proof, root_at};
 pub use run_tree::RunTree;
-pub use shape::{ConsistencyProof, InclusionProof};
 pub use source::NodeSource;
 pub use tiles::{Edge, FullTile, TILE_BYTES, TILE_WIDTH, TileHashes, TileNodes, TileTree};
 pub use verify::{verify_consistency, verify_inclusion};
+
+pub use tally_protocol::proof::{ConsistencyProof, InclusionProof};

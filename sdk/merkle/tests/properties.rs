@@ -10,6 +10,7 @@ use tally_merkle::{
 };
 use tally_protocol::hash::{LeafHash, NodeHash, RootHash};
 use tally_protocol::id::{Index, TreeSize};
+use tally_protocol::tile::TileId;
 
 #[allow(dead_code, reason = "each test file uses its part of the oracle")]
 mod reference;
@@ -55,6 +56,7 @@ type Store = BTreeMap<(u8, u64), std::sync::Arc<[u8]>>;
 fn keep(store: &mut Store, tiles: Vec<FullTile>) {
     for tile in tiles {
         assert_eq!(tile.bytes.len(), TILE_BYTES);
+        assert_eq!(TileId::full(tile.level, tile.index), Ok(tile.id()));
         assert!(store.insert((tile.level, tile.index), tile.bytes).is_none(), "a full tile is given once");
     }
 }
