@@ -1,1 +1,54 @@
-//! tally-fuzz
+//! Hostile input for every decoder: each check is a plain function over bytes.
+//!
+//! *In scope*: the table of targets, their seeds, the mutator, the loop that runs them.
+//! *Out of scope*: what bytes mean; that is the decoders' business.
+//!
+//! A check decodes and holds the laws of strict decoding: no input panics, what is accepted encodes to the same bytes,
+//! and two ways to read the same bytes agree. It gives the [`Shape`] of what happened; an input with a new shape is
+//! worth keeping, which guides the loop without an instrumented compiler. `tests/replay.rs` replays the corpus.
+
+pub mod checks;
+pub mod corpus;
+pub mod hunt;
+pub mod mutate;
+
+pub use checks::TARGETS;
+
+/// What happened to an input, without its values: accepted and how, or the kind of refusal.
+pub type Shape = String;
+
+/// One decoder under fire.
+pub struct Target {
+    /// Its name on the command line and its folder in `corpus/`.
+    pub name: &'static str,
+    /// What it decodes.
+    pub about: &'static str,
+    /// The files of `sdk/*/src/` whose decoders it reaches.
+    pub files: &'static [&'static str],
+    /// Pieces of its grammar, for the mutator.
+    pub words: &'static [&'static [u8]],
+    /// Valid inputs to start from.
+    pub seeds: fn() -> Vec<Vec<u8>>,
+    /// Decodes, and panics when a law breaks.
+    pub check: fn(&[u8]) -> Shape,
+}
+
+/// The target of that name.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Target> {
+    TARGETS.iter().find(|target| target.name == name)
+}
+
+/// The shape of a refusal: the error's debug text without its numbers and quoted parts.
+pub fn shape_of(error: &impl core::fmt::Debug) -> Shape {
+    let text = format!("{error:?}");
+    let mut shape = String::with_capacity(text.len());
+    let mut quoted = false;
+    for c in text.chars() {
+        quoted ^= c == '"';
+        if !quoted && !c.is_ascii_digit() {
+            shape.push(c);
+        }
+    }
+    shape
+}

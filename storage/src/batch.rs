@@ -134,6 +134,8 @@ pub struct EngineStats {
     pub background_errors: u64,
     /// Whether writes are held up now because background work is behind.
     pub writes_stopped: bool,
+    /// Bytes of a torn tail that were cut when the engine was opened: a write a crash interrupted, never acknowledged.
+    pub torn_tail_bytes: u64,
 }
 
 /// A database of ordered byte keys.

@@ -10,15 +10,15 @@
 //! [`consistency_path`] read them back through [`TileNodes`]; [`verify_inclusion`] and [`verify_consistency`] trust
 //! nothing but hashes.
 
-pub mod batch;
-pub mod error;
-pub mod frontier;
+mod batch;
+mod error;
+mod frontier;
 mod node;
-pub mod prove;
-pub mod run_tree;
-pub mod source;
-pub mod tiles;
-pub mod verify;
+mod prove;
+mod run_tree;
+mod source;
+mod tiles;
+mod verify;
 
 pub use batch::{VesTree, verify_ves_path, ves_path, ves_root};
 pub use error::{FrontierError, NodeAbsent, OutOfStep, ProofError, TileError, TreeError};

@@ -10,6 +10,8 @@
 //! checks every length against its bound before using it, and accepts exactly what building writes. What decoding does
 //! not look at is the payload ([`Frame::check_payload`]), the signature ([`crate::key`]) and `created_at` as a time.
 
+mod fields;
+
 use bytes::Bytes;
 
 use crate::encrypted::{EncryptedError, EncryptedPayload};
@@ -23,6 +25,9 @@ use crate::limits::{
     FRAME_FIXED_BYTES, PAYLOAD_BYTES_MAX, PREIMAGE_FIXED_BYTES,
 };
 use crate::time::{LogTime, TimeError};
+
+pub use fields::EventFields;
+use fields::{check_string, push_bytes};
 
 /// The tag that opens a signing preimage.
 pub const PREIMAGE_TAG: &[u8; 15] = b"VES_EVENTSIG_V1";
@@ -82,6 +87,9 @@ pub enum FrameError {
     /// The bytes end before the frame does.
     #[error("frame is cut short")]
     Truncated,
+    /// A length within the frame runs over the frame's end.
+    #[error("a length within the frame runs over its end")]
+    Overrun,
     /// Bytes follow where the frame should end.
     #[error("frame has surplus bytes")]
     Surplus,
@@ -138,7 +146,9 @@ impl FrameError {
     #[must_use]
     pub fn reject(&self) -> Reject {
         let (code, field) = match self {
-            Self::Length(_) | Self::Truncated | Self::Surplus | Self::Tag => (RejectCode::SchemaValidation, None),
+            Self::Length(_) | Self::Truncated | Self::Overrun | Self::Surplus | Self::Tag => {
+                (RejectCode::SchemaValidation, None)
+            }
             Self::Version(_) => (RejectCode::UnsupportedVersion, Some("ves_version")),
             Self::Empty(field) | Self::TooLong(field, _) | Self::Utf8(field) | Self::Nul(field) => {
                 (RejectCode::SchemaValidation, Some(*field))
@@ -151,109 +161,6 @@ impl FrameError {
             Self::Encrypted(_) => (RejectCode::SchemaValidation, Some("payload_encrypted")),
         };
         Reject { code, message: self.to_string(), field }
-    }
-}
-
-/// The signed fields of an event, all of them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct EventFields {
-    /// Tenant and store.
-    pub stream: Stream,
-    /// Chosen by the agent, unique in the stream.
-    pub event_id: EventId,
-    /// Who signs.
-    pub agent_id: AgentId,
-    /// With which of its keys.
-    pub key_id: KeyId,
-    /// 1 to 128 bytes.
-    pub entity_type: String,
-    /// 1 to 512 bytes; must not be personal data.
-    pub entity_id: String,
-    /// 1 to 256 bytes.
-    pub event_type: String,
-    /// RFC 3339, 1 to 64 bytes, kept as written.
-    pub created_at: String,
-    /// What the payload slot holds.
-    pub payload_kind: PayloadKind,
-    /// Hash of the plain payload; of salt and payload for an encrypted one.
-    pub payload_plain_hash: PayloadHash,
-    /// Hash of the encrypted payload; zero for a plain one.
-    pub payload_cipher_hash: CipherHash,
-}
-
-impl EventFields {
-    /// The fields of an event with a plain payload, which is hashed here. `entity` is its type and id.
-    #[must_use]
-    pub fn plain(
-        stream: Stream,
-        event_id: EventId,
-        agent: (AgentId, KeyId),
-        entity: (&str, &str),
-        event_type: &str,
-        created_at: &str,
-        payload: &[u8],
-    ) -> Self {
-        Self {
-            stream,
-            event_id,
-            agent_id: agent.0,
-            key_id: agent.1,
-            entity_type: entity.0.to_owned(),
-            entity_id: entity.1.to_owned(),
-            event_type: event_type.to_owned(),
-            created_at: created_at.to_owned(),
-            payload_kind: PayloadKind::Plain,
-            payload_plain_hash: hash::payload_plain(payload),
-            payload_cipher_hash: CipherHash::ZERO,
-        }
-    }
-
-    fn strings(&self) -> [&str; 4] {
-        [&self.entity_type, &self.entity_id, &self.event_type, &self.created_at]
-    }
-
-    /// The bytes whose SHA-256 the agent signs.
-    ///
-    /// # Errors
-    /// A string is empty, too long or contains U+0000.
-    pub fn preimage(&self) -> Result<Vec<u8>, FrameError> {
-        let mut out = Vec::with_capacity(PREIMAGE_FIXED_BYTES + self.strings().iter().map(|s| s.len()).sum::<usize>());
-        self.write_preimage(&mut out)?;
-        Ok(out)
-    }
-
-    /// What the agent signs.
-    ///
-    /// # Errors
-    /// As [`EventFields::preimage`].
-    pub fn signing_hash(&self) -> Result<SigningHash, FrameError> {
-        self.preimage().map(|preimage| hash::signing(&preimage))
-    }
-
-    /// What binds an encrypted payload to this event; see [`crate::encrypted`].
-    ///
-    /// # Errors
-    /// As [`EventFields::preimage`].
-    pub fn payload_aad(&self) -> Result<PayloadAad, FrameError> {
-        let preimage = self.preimage()?;
-        Ok(hash::payload_aad(&preimage[STREAM_AT - TAG_AT..preimage.len() - 68], &self.payload_plain_hash))
-    }
-
-    fn write_preimage(&self, out: &mut Vec<u8>) -> Result<(), FrameError> {
-        out.extend_from_slice(PREIMAGE_TAG);
-        out.extend_from_slice(&VES_VERSION.to_be_bytes());
-        out.extend_from_slice(&self.stream.to_bytes());
-        out.extend_from_slice(self.event_id.as_bytes());
-        out.extend_from_slice(self.agent_id.as_bytes());
-        out.extend_from_slice(&self.key_id.get().to_be_bytes());
-        for (text, (field, bytes_max)) in self.strings().into_iter().zip(STRINGS) {
-            check_string(text.as_bytes(), field, bytes_max)?;
-            push_bytes(out, text.as_bytes());
-        }
-        out.extend_from_slice(&self.payload_kind.number().to_be_bytes());
-        out.extend_from_slice(self.payload_plain_hash.as_bytes());
-        out.extend_from_slice(self.payload_cipher_hash.as_bytes());
-        Ok(())
     }
 }
 
@@ -337,7 +244,7 @@ impl Frame {
         if bytes.get(TAG_AT..VERSION_AT) != Some(PREIMAGE_TAG) {
             return Err(FrameError::Tag);
         }
-        let version = read_u32(&bytes, VERSION_AT).ok_or(FrameError::Truncated)?;
+        let version = read_u32(&bytes, VERSION_AT).ok_or(FrameError::Overrun)?;
         if version != VES_VERSION {
             return Err(FrameError::Version(version));
         }
@@ -351,7 +258,7 @@ impl Frame {
             at += 4 + text.len();
             *length = text.len() as u16;
         }
-        let kind = read_u32(&bytes, at).ok_or(FrameError::Truncated)?;
+        let kind = read_u32(&bytes, at).ok_or(FrameError::Overrun)?;
         let kind = PayloadKind::from_number(kind).ok_or(FrameError::Kind(kind))?;
         at += 4 + 64;
         let payload =
@@ -364,7 +271,7 @@ impl Frame {
             )?;
         match (at + 4 + payload.len() + 64).cmp(&bytes.len()) {
             core::cmp::Ordering::Less => Err(FrameError::Surplus),
-            core::cmp::Ordering::Greater => Err(FrameError::Truncated),
+            core::cmp::Ordering::Greater => Err(FrameError::Overrun),
             core::cmp::Ordering::Equal => Ok(Self { bytes, lengths, kind }),
         }
     }
@@ -587,30 +494,8 @@ fn read_bytes(
     at: usize,
     check: impl FnOnce(usize) -> Result<(), FrameError>,
 ) -> Result<&[u8], FrameError> {
-    let length = read_u32(bytes, at).ok_or(FrameError::Truncated)?;
-    let length = usize::try_from(length).map_err(|_| FrameError::Truncated)?;
+    let length = read_u32(bytes, at).ok_or(FrameError::Overrun)?;
+    let length = usize::try_from(length).map_err(|_| FrameError::Overrun)?;
     check(length)?;
-    bytes.get(at + 4..).and_then(|rest| rest.get(..length)).ok_or(FrameError::Truncated)
-}
-
-fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    // No caller comes near 4 GiB: every length was checked against its bound.
-    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn check_string(text: &[u8], field: &'static str, bytes_max: usize) -> Result<(), FrameError> {
-    if text.is_empty() {
-        return Err(FrameError::Empty(field));
-    }
-    if text.len() > bytes_max {
-        return Err(FrameError::TooLong(field, bytes_max));
-    }
-    if core::str::from_utf8(text).is_err() {
-        return Err(FrameError::Utf8(field));
-    }
-    if text.contains(&0) {
-        return Err(FrameError::Nul(field));
-    }
-    Ok(())
+    bytes.get(at + 4..).and_then(|rest| rest.get(..length)).ok_or(FrameError::Overrun)
 }

@@ -243,6 +243,3 @@ impl From<u32> for Value {
         Self::Number(value.into())
     }
 }
-
-#[cfg(test)]
-mod tests;

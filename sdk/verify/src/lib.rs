@@ -1,1 +1,27 @@
-//! tally-verify
+//! The offline verifier: bundles, receipts, proofs, and the audit of a whole log.
+//!
+//! *In scope*: checking what a ledger claims with nothing but its bytes and what the caller trusts (a ledger id or a
+//! key). *Out of scope*: fetching anything, clocks, randomness (the audit takes its random source as an argument),
+//! server crates. It shares only `tally-protocol` and `tally-merkle` with the server (law 11) and builds for
+//! `wasm32-unknown-unknown`.
+//!
+//! - one event: [`Bundle::decode`], then [`Bundle::verify`] gives a [`Report`] of every check in words;
+//! - one receipt: [`Ledger::open_checkpoint`], then [`verify_receipt`];
+//! - two checkpoints: [`verify_extension`];
+//! - a `.tlog-proof` file: [`verify_tlog_proof`];
+//! - a whole log: [`audit::LogAudit`].
+
+pub mod audit;
+mod bundle;
+mod consistency;
+mod ledger;
+mod receipt;
+mod report;
+mod tlog_proof;
+
+pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_FORMAT, Bundle, BundleError};
+pub use consistency::{ExtensionError, verify_extension};
+pub use ledger::{Ledger, TrustRoot, open_checkpoint};
+pub use receipt::{Placed, verify_receipt, verify_receipt_of_stranger};
+pub use report::{Check, CheckFailed, Line, Outcome, Proven, Report};
+pub use tlog_proof::verify_tlog_proof;

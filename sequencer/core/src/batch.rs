@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tally_merkle::batch::ves_root;
+use tally_merkle::ves_root;
 use tally_protocol::batch::Commitment;
 use tally_protocol::hash::{self, StateRoot, VesLeaf};
 use tally_protocol::id::{Index, Sequence, Stream, TreeSize};
@@ -74,10 +74,7 @@ fn gather(shared: &Shared, from: Index, to: Index) -> Result<BTreeMap<Stream, Gr
     let mut next = from;
     while next < to {
         let Some(run) = shared.log.run_containing(next)? else { break };
-        for record in run.records().skip_while(|record| record.index < next) {
-            if record.index >= to {
-                break;
-            }
+        for record in run.records().filter(|record| record.index >= from && record.index < to) {
             next = record.index.next();
             let (stream, frame) = (record.frame.stream(), &record.frame);
             let leaf =

@@ -4,9 +4,9 @@
 //! Where runs were cut leaves no trace: leaves are appended one by one, so any cut of the same events gives the same
 //! tree and the same tiles.
 
-use tally_merkle::frontier::Frontier;
-use tally_merkle::run_tree::RunTree;
-use tally_merkle::tiles::{Edge, FullTile};
+use tally_merkle::Frontier;
+use tally_merkle::RunTree;
+use tally_merkle::{Edge, FullTile};
 use tally_protocol::entry::EventEntry;
 use tally_protocol::hash::LeafHash;
 use tally_protocol::id::TreeSize;

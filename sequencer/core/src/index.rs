@@ -94,7 +94,7 @@ impl Writer {
     fn finish(mut self, shared: &Shared) -> Result<(), StorageError> {
         let Some(end) = self.end else { return Ok(()) };
         for (stream, head) in &self.heads {
-            shared.derived.put_stream_head(&mut self.batch, *stream, *head);
+            shared.derived.put_stream_head(&mut self.batch, stream, *head);
         }
         shared.derived.set_cursor(&mut self.batch, end);
         failpoint::hit("index.before_write");

@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use tally_merkle::frontier::Frontier;
-use tally_merkle::prove::root_at;
-use tally_merkle::tiles::{Edge, FullTile, TileNodes};
+use tally_merkle::Frontier;
+use tally_merkle::root_at;
+use tally_merkle::{Edge, FullTile, TileNodes};
 use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::entry::EventEntry;
 use tally_protocol::hash::{LeafHash, RootHash, RunHash};
@@ -157,8 +157,8 @@ fn tail_leaves(log: &EventLog, ledger: &LedgerInfo, size: TreeSize) -> Result<Ve
         let Some(run) = log.run_containing(Index::new(next))? else {
             return Err(damaged(Index::new(next), "the log has a gap"));
         };
-        for record in run.records().skip_while(|record| record.index.get() < next) {
-            if next < size.get() {
+        for record in run.records() {
+            if record.index.get() == next && next < size.get() {
                 leaves.push(leaf_of(&record));
                 next += 1;
             }

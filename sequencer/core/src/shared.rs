@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tally_merkle::tiles::{Edge, FullTile};
+use tally_merkle::{Edge, FullTile};
 use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::id::{Sequence, Stream};
 use tally_protocol::key::Signer;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{STREAM, World, check_receipt};
 use proptest::prelude::*;
 use tally_core::ReadError;
-use tally_merkle::verify::{verify_consistency, verify_inclusion};
+use tally_merkle::{verify_consistency, verify_inclusion};
 use tally_protocol::hash::{RootHash, StateRoot};
 use tally_protocol::id::{Index, Sequence, StoreId, Stream, TreeSize};
 
@@ -152,7 +152,7 @@ fn commitments_are_contiguous_from_one_and_chain_by_state_root() {
             assert_eq!(commitment.new_state_root, expected);
             for sequence in commitment.sequence_start.get()..=commitment.sequence_end.get() {
                 let proof = node.reader.ves_proof(commitment, Sequence::new(sequence)).unwrap();
-                tally_merkle::batch::verify_ves_path(
+                tally_merkle::verify_ves_path(
                     &proof.leaf,
                     u64::from(proof.leaf_index),
                     u64::from(commitment.leaf_count),

@@ -96,8 +96,9 @@ fn what_does_not_exist_is_refused() {
 }
 
 #[test]
-fn every_day_until_9999_reads_back_as_written() {
-    for day in 0..=(LogTime::MAX.micros() / 86_400_000_000) {
+fn every_day_of_a_calendar_cycle_reads_back_as_written() {
+    // 400 years repeat; a few years more reach past the century rules at both ends.
+    for day in 0..150_000 {
         let time = LogTime::from_micros(day * 86_400_000_000 + day % 86_400_000_000);
         let text = time.to_rfc3339();
         assert_eq!(text.len(), 27);

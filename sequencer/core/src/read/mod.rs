@@ -11,7 +11,7 @@ pub(crate) mod runs;
 
 use std::sync::Arc;
 
-use tally_merkle::error::{TileError, TreeError};
+use tally_merkle::{TileError, TreeError};
 use tally_protocol::entry::{EventEntry, Genesis};
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::{LeafHash, LedgerId};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tally_merkle::prove::inclusion_path;
+use tally_merkle::inclusion_path;
 use tally_protocol::hash;
 use tally_protocol::id::Index;
 use tally_protocol::key::SignerError;

@@ -11,7 +11,7 @@ use tally_core::{
     Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Reader, Receipt, Sequencer,
     StartError, Submitter,
 };
-use tally_merkle::verify::verify_inclusion;
+use tally_merkle::verify_inclusion;
 use tally_protocol::control::ControlEvent;
 use tally_protocol::entry::Genesis;
 use tally_protocol::error::{Reject, RejectCode};

@@ -1,0 +1,118 @@
+//! Laws of the domain tags: every kind of hash is its own, and so is every signature.
+
+use std::collections::BTreeSet;
+
+use tally_protocol::hash::{
+    self, LeafHash, LedgerId, LogKind, NodeHash, PayloadHash, RecipientsHash, SigningHash, StateRoot, VesLeaf, VesNode,
+    VesStreamId, tags,
+};
+use tally_protocol::id::{EventId, Sequence, StoreId, Stream, TenantId};
+use tally_protocol::key::{SigningKey, verify};
+
+#[test]
+fn no_tag_is_a_prefix_of_another() {
+    for (at, (name, tag)) in tags().iter().enumerate() {
+        assert!(!tag.is_empty(), "{name}");
+        for (other_name, other) in &tags()[at + 1..] {
+            assert!(!tag.starts_with(other) && !other.starts_with(tag), "{name} and {other_name}");
+        }
+    }
+}
+
+#[test]
+fn every_tag_of_ours_is_versioned_ascii() {
+    for (name, tag) in &tags()[2..] {
+        assert!(tag.ends_with(b"_V1"), "{name}");
+        assert!(tag.iter().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || *c == b'_'), "{name}");
+    }
+}
+
+/// Every kind of hash over inputs that are as alike as their shapes allow.
+fn hashes_of_one_body(byte: u8) -> Vec<[u8; 32]> {
+    let (bytes, id) = ([byte; 32], [byte; 16]);
+    let stream = Stream::new(TenantId::from_bytes(id), StoreId::from_bytes(id));
+    let sequence = Sequence::new(u64::from_be_bytes([byte; 8]));
+    let signing = SigningHash::from_bytes(bytes);
+    let two = [bytes, bytes].concat();
+    let recipient = (u32::from_be_bytes([byte; 4]), bytes, [byte; 48]);
+    vec![
+        *hash::leaf(&two).as_bytes(),
+        *hash::node(&NodeHash::from_bytes(bytes), &NodeHash::from_bytes(bytes)).as_bytes(),
+        *hash::payload_plain(&two).as_bytes(),
+        *hash::payload_aad(&bytes, &PayloadHash::from_bytes(bytes)).as_bytes(),
+        *hash::payload_cipher(
+            &[byte; 12],
+            &hash::PayloadAad::from_bytes(bytes),
+            &two,
+            &id,
+            &RecipientsHash::from_bytes(bytes),
+        )
+        .as_bytes(),
+        *hash::recipients(&[recipient]).as_bytes(),
+        *hash::signing(&two).as_bytes(),
+        *hash::ves_leaf(&stream, sequence, &signing, &[byte; 64]).as_bytes(),
+        *hash::ves_node(&VesNode::from_bytes(bytes), &VesNode::from_bytes(bytes)).as_bytes(),
+        *hash::ves_pad().as_bytes(),
+        *hash::ves_stream(&stream).as_bytes(),
+        *hash::ves_state_root(
+            &VesStreamId::from_bytes(bytes),
+            &StateRoot::from_bytes(bytes),
+            &VesNode::from_bytes(bytes),
+            sequence,
+            sequence,
+            u32::from_be_bytes([byte; 4]),
+        )
+        .as_bytes(),
+        *hash::ves_receipt(&stream, &EventId::from_bytes(id), sequence, &signing).as_bytes(),
+        *hash::ves_pop(&two).as_bytes(),
+        *hash::log_id(&LedgerId::from_bytes(bytes), LogKind::Events).as_bytes(),
+        *hash::log_id(&LedgerId::from_bytes(bytes), LogKind::Outcomes).as_bytes(),
+        hash::derived_id(&[&two]),
+        *hash::run(&two).as_bytes(),
+    ]
+}
+
+#[test]
+fn no_hash_of_one_kind_is_a_hash_of_another() {
+    for byte in [0, 1, b'V', 0xff] {
+        let hashes = hashes_of_one_body(byte);
+        assert_eq!(hashes.iter().collect::<BTreeSet<_>>().len(), hashes.len());
+    }
+}
+
+#[test]
+fn the_same_body_under_two_tags_has_two_hashes() {
+    // `signing` hashes a preimage that brings its own tag, so it can stand for every tag of the table.
+    for body in [&b""[..], &[0], b"_V1", &[0x56; 64]] {
+        let hashes: BTreeSet<_> = tags().iter().map(|(_, tag)| hash::signing(&[tag, body].concat())).collect();
+        assert_eq!(hashes.len(), tags().len());
+    }
+}
+
+#[test]
+fn a_signature_under_one_tag_never_verifies_under_another() {
+    let key = SigningKey::from_seed([7; 32]);
+    let hashes = hashes_of_one_body(0x56);
+    for (at, signed) in hashes.iter().enumerate() {
+        let signature = key.sign(signed);
+        for (other, message) in hashes.iter().enumerate() {
+            assert_eq!(verify(&key.public_key(), message, &signature), at == other);
+        }
+    }
+}
+
+#[test]
+fn an_inner_node_cannot_pass_as_a_leaf() {
+    let (left, right) = (hash::leaf(b"left").node(), hash::leaf(b"right").node());
+    let children = [*left.as_bytes(), *right.as_bytes()].concat();
+    let node = hash::node(&left, &right);
+    assert_ne!(hash::leaf(&children), LeafHash::from_bytes(*node.as_bytes()));
+    // Nor when the children carry the node's own prefix.
+    let prefixed = [&[1][..], &children].concat();
+    assert_ne!(hash::leaf(&prefixed), LeafHash::from_bytes(*node.as_bytes()));
+    let (left, right) = (VesNode::from_bytes([1; 32]), VesNode::from_bytes([2; 32]));
+    let stream = Stream::from_bytes(left.as_bytes());
+    let leaf = hash::ves_leaf(&stream, Sequence::new(0), &SigningHash::from_bytes([2; 32]), &[0; 64]);
+    assert_ne!(leaf, VesLeaf::from_bytes(*hash::ves_node(&left, &right).as_bytes()));
+    assert_ne!(leaf.node(), hash::ves_pad());
+}

@@ -1,0 +1,214 @@
+//! The rule about tenants, keys and rights, written a second time.
+//!
+//! The sequencer has its own (`control.rs` of tally-core); this one shares nothing with it but the payload format, so
+//! that a mistake in one shows as a difference. It keeps the log of control facts per key instead of a current state,
+//! and asks of each event: by what was written *before* this index, was this key good at this log time, and might its
+//! holder write here?
+
+use std::collections::BTreeMap;
+
+use tally_protocol::control::{ControlEvent, RESERVED_PREFIX, ROOT_KEY_ID};
+use tally_protocol::entry::Genesis;
+use tally_protocol::frame::{Frame, PayloadKind};
+use tally_protocol::id::{AgentId, KeyId, Stream, TenantId};
+use tally_protocol::key::{PublicKey, check_registration};
+use tally_protocol::time::LogTime;
+
+use super::finding::Rule;
+
+/// What the log said about one key, in order.
+#[derive(Debug, Clone)]
+struct KeyFacts {
+    public_key: PublicKey,
+    from: LogTime,
+    /// Every end that was set; the earliest counts.
+    ends: Vec<LogTime>,
+    revoked: bool,
+}
+
+impl KeyFacts {
+    fn end(&self) -> Option<LogTime> {
+        self.ends.iter().min().copied()
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tenant {
+    root: AgentId,
+    managed: bool,
+}
+
+/// A broken rule, in words.
+pub(super) type Broken = (Rule, String);
+
+/// Tenants and keys as of the entry before.
+#[derive(Debug)]
+pub(super) struct Rights {
+    ledger_root: AgentId,
+    tenants: BTreeMap<TenantId, Tenant>,
+    keys: BTreeMap<(TenantId, AgentId, KeyId), KeyFacts>,
+}
+
+impl Rights {
+    pub(super) fn new(genesis: &Genesis) -> Self {
+        let mut rights = Self { ledger_root: genesis.root_agent, tenants: BTreeMap::new(), keys: BTreeMap::new() };
+        rights.add_key(TenantId::NIL, genesis.root_agent, ROOT_KEY_ID, genesis.root_key, LogTime::EPOCH, None);
+        rights
+    }
+
+    /// Judges one event, and takes in what it says if it is a control event.
+    pub(super) fn judge(&mut self, frame: &Frame, used: &PublicKey, at: LogTime) -> Result<(), Broken> {
+        self.judge_key(frame, used, at)?;
+        let stream = frame.stream();
+        if !stream.is_control() {
+            return self.judge_ordinary(frame);
+        }
+        self.judge_right(&stream, frame.agent_id())?;
+        self.take_in(frame, at).map_err(|why| (Rule::ControlRefused, why))
+    }
+
+    fn judge_key(&self, frame: &Frame, used: &PublicKey, at: LogTime) -> Result<(), Broken> {
+        let (tenant, agent, id) = (frame.tenant_id(), frame.agent_id(), frame.key_id());
+        let broken = |what: &str| Err((Rule::KeyNotValid, format!("key {id} of agent {agent} {what}")));
+        let own = self.keys.get(&(tenant, agent, id));
+        let operators = || {
+            let managed = frame.stream().is_control() && self.tenants.get(&tenant).is_some_and(|it| it.managed);
+            let is_root = managed && agent == self.ledger_root;
+            is_root.then(|| self.keys.get(&(TenantId::NIL, agent, id))).flatten()
+        };
+        let Some(key) = own.or_else(operators) else {
+            return broken("was not registered before");
+        };
+        if key.public_key != *used {
+            return broken("is another public key");
+        }
+        if key.revoked {
+            return broken("was revoked before");
+        }
+        if at < key.from {
+            return broken("was not valid yet");
+        }
+        if key.end().is_some_and(|end| at >= end) {
+            return broken("was not valid any more");
+        }
+        Ok(())
+    }
+
+    fn judge_ordinary(&self, frame: &Frame) -> Result<(), Broken> {
+        if frame.event_type().starts_with(RESERVED_PREFIX) {
+            return Err((Rule::ControlRefused, "a reserved event type in an ordinary stream".to_owned()));
+        }
+        if !self.tenants.contains_key(&frame.tenant_id()) {
+            return Err((Rule::ControlRefused, "the tenant was not created before".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn judge_right(&self, stream: &Stream, agent: AgentId) -> Result<(), Broken> {
+        let allowed = if stream.is_ledger() {
+            agent == self.ledger_root
+        } else {
+            let tenant = self.tenants.get(&stream.tenant);
+            tenant.is_some_and(|it| agent == it.root || (it.managed && agent == self.ledger_root))
+        };
+        if allowed {
+            return Ok(());
+        }
+        Err((Rule::KeyNotValid, format!("agent {agent} may not write to control stream {stream}")))
+    }
+
+    fn take_in(&mut self, frame: &Frame, at: LogTime) -> Result<(), String> {
+        if frame.payload_kind() != PayloadKind::Plain {
+            return Err("a control event's payload is encrypted".to_owned());
+        }
+        let event = ControlEvent::decode(frame.event_type(), frame.payload()).map_err(|error| error.to_string())?;
+        let stream = frame.stream();
+        match event {
+            ControlEvent::TenantCreated { tenant_id, root_agent_id, root_public_key, operator_managed } => {
+                require(stream.is_ledger(), "a tenant is created outside the ledger's stream")?;
+                require(!tenant_id.is_nil() && !self.tenants.contains_key(&tenant_id), "the tenant existed before")?;
+                may_register(&root_public_key)?;
+                self.tenants.insert(tenant_id, Tenant { root: root_agent_id, managed: operator_managed });
+                self.add_key(tenant_id, root_agent_id, ROOT_KEY_ID, root_public_key, at, None);
+            }
+            ControlEvent::AgentKeyRegistered { agent_id, key_id, public_key, valid_from, valid_to } => {
+                self.require_next(&stream, agent_id, key_id)?;
+                may_register(&public_key)?;
+                self.add_window(&stream, agent_id, key_id, public_key, (valid_from.unwrap_or(at), valid_to))?;
+            }
+            ControlEvent::AgentKeyRotated { agent_id, key_id, public_key, previous_valid_to, valid_to } => {
+                self.require_next(&stream, agent_id, key_id)?;
+                may_register(&public_key)?;
+                let last = KeyId::new(key_id.get() - 1);
+                self.end_key(&stream, agent_id, last, previous_valid_to)?;
+                self.add_window(&stream, agent_id, key_id, public_key, (at, valid_to))?;
+            }
+            ControlEvent::AgentKeyExpired { agent_id, key_id, valid_to } => {
+                self.end_key(&stream, agent_id, key_id, valid_to)?;
+            }
+            ControlEvent::AgentKeyRevoked { agent_id, key_id, .. } => {
+                let key = self.key_mut(&stream, agent_id, key_id)?;
+                require(!key.revoked, "the key was revoked before")?;
+                key.revoked = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn require_next(&self, stream: &Stream, agent: AgentId, id: KeyId) -> Result<(), String> {
+        require(!stream.is_ledger() || agent == self.ledger_root, "the ledger has one agent, its root agent")?;
+        let is_new = !self.keys.contains_key(&(stream.tenant, agent, id));
+        let follows = match id.get() {
+            0 => false,
+            1 => true,
+            more => self.keys.contains_key(&(stream.tenant, agent, KeyId::new(more - 1))),
+        };
+        require(is_new && follows, "the key id is not the last plus one")
+    }
+
+    fn key_mut(&mut self, stream: &Stream, agent: AgentId, id: KeyId) -> Result<&mut KeyFacts, String> {
+        self.keys.get_mut(&(stream.tenant, agent, id)).ok_or_else(|| "the agent has no such key".to_owned())
+    }
+
+    fn end_key(&mut self, stream: &Stream, agent: AgentId, id: KeyId, end: LogTime) -> Result<(), String> {
+        let key = self.key_mut(stream, agent, id)?;
+        require(!key.revoked, "the key was revoked before")?;
+        require(key.end().is_none_or(|before| end <= before), "a key's validity was lengthened")?;
+        key.ends.push(end);
+        Ok(())
+    }
+
+    fn add_window(
+        &mut self,
+        stream: &Stream,
+        agent: AgentId,
+        id: KeyId,
+        public_key: PublicKey,
+        (from, to): (LogTime, Option<LogTime>),
+    ) -> Result<(), String> {
+        require(to.is_none_or(|to| to > from), "the key's validity is empty")?;
+        self.add_key(stream.tenant, agent, id, public_key, from, to);
+        Ok(())
+    }
+
+    fn add_key(
+        &mut self,
+        tenant: TenantId,
+        agent: AgentId,
+        id: KeyId,
+        public_key: PublicKey,
+        from: LogTime,
+        to: Option<LogTime>,
+    ) {
+        let facts = KeyFacts { public_key, from, ends: to.into_iter().collect(), revoked: false };
+        self.keys.insert((tenant, agent, id), facts);
+    }
+}
+
+fn may_register(key: &PublicKey) -> Result<(), String> {
+    check_registration(key).map_err(|error| error.to_string())
+}
+
+fn require(holds: bool, why: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(why.to_owned()) }
+}

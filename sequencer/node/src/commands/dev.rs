@@ -1,0 +1,146 @@
+//! `tally dev`: an embedded node for development on the loopback.
+//!
+//! Takes a folder; at the first start makes everything in it: keys (0600), ledger, a tenant with an agent, API keys,
+//! and a profile that the other commands read. Gives a node that serves until a signal. Every step of the first start
+//! may be the last of a process: the next start goes on where it ended. Fails if the address is no loopback, or if
+//! another process has the folder or the fence.
+
+mod setup;
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+use tally_gateway::{Environment, GatewayConfig, Limits, Public};
+
+use crate::cli::DevArgs;
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::profile::Profile;
+use crate::shutdown::Shutdown;
+use crate::wire::{self, Plan, Rooms};
+use crate::{commands, layout};
+
+use setup::{Keys, Made};
+
+/// Runs the command.
+///
+/// # Errors
+/// See the head of this file.
+pub fn run(args: &DevArgs) -> Result<(), Failure> {
+    if !args.listen.ip().is_loopback() {
+        let what = format!("tally dev listens on the loopback only, not on {}", args.listen);
+        return Err(Failure::usage(what).hint("tally serve runs a node for others"));
+    }
+    commands::runtime()?.block_on(serve(args))
+}
+
+async fn serve(args: &DevArgs) -> Result<(), Failure> {
+    let shutdown = Shutdown::on_signals()?;
+    let listener = wire::bind(args.listen).await?;
+    let address = listener.local_addr().map_err(|error| Failure::failed(format!("failed to listen: {error}")))?;
+    let plan_args = (args.data.clone(), args.adopt_fence);
+    let opened = tokio::task::spawn_blocking(move || open(&plan_args.0, plan_args.1, address)).await;
+    let (rooms, made) = opened.map_err(|error| Failure::failed(format!("opening failed: {error}")))??;
+    announce(args, &rooms, &made, address)?;
+    rooms.serve(listener, None, shutdown.asked()).await
+}
+
+fn open(data: &std::path::Path, adopt_fence: bool, address: SocketAddr) -> Result<(Rooms, Made), Failure> {
+    let keys = Keys::load_or_create(&layout::dev_keys(data))?;
+    let pipeline = tally_core::Config { adopt_fence, ..tally_core::Config::development() };
+    let plan = Plan {
+        data: data.to_owned(),
+        fence: layout::fence_beside(data),
+        pipeline,
+        receipt: keys.receipt.clone(),
+        checkpoint: keys.checkpoint.clone(),
+        root: Some(keys.root.clone()),
+        credential_key: *keys.credentials,
+        gateway: GatewayConfig {
+            environment: Environment::Test,
+            public: Public { log: true, entries: true, metrics: true, docs: true },
+            limits: Limits::standard(),
+        },
+    };
+    let rooms = Rooms::open(plan, Some(setup::genesis(&keys)))?;
+    let made = setup::complete(&rooms, &keys, data, &format!("http://{address}"))?;
+    Ok((rooms, made))
+}
+
+/// What a script needs to talk to the node.
+#[derive(Serialize)]
+struct Ready<'a> {
+    event: &'static str,
+    url: &'a str,
+    state: &'static str,
+    why: Option<String>,
+    first_start: bool,
+    size: u64,
+    ledger_id: String,
+    origin: &'a str,
+    tenant_id: String,
+    store_id: String,
+    agent_id: String,
+    key_id: u32,
+    key_file: String,
+    api_key_file: String,
+    operator_api_key_file: String,
+    profile: String,
+    data: String,
+    fence: String,
+}
+
+fn announce(args: &DevArgs, rooms: &Rooms, made: &Made, address: SocketAddr) -> Result<(), Failure> {
+    let reader = rooms.reader();
+    let (state, why) = wire::describe(&reader.state());
+    let profile = &made.profile;
+    let url = format!("http://{address}");
+    let ready = Ready {
+        event: "ready",
+        url: &url,
+        state,
+        why: why.clone(),
+        first_start: made.first_start,
+        size: reader.ladder().signed.get(),
+        ledger_id: profile.ledger_id.to_hex(),
+        origin: &profile.origin,
+        tenant_id: profile.tenant_id.to_string(),
+        store_id: profile.store_id.to_string(),
+        agent_id: profile.agent_id.to_string(),
+        key_id: profile.key_id.get(),
+        key_file: profile.key_file.display().to_string(),
+        api_key_file: profile.api_key_file.display().to_string(),
+        operator_api_key_file: profile.operator_api_key_file.display().to_string(),
+        profile: layout::dev_profile(&args.data).display().to_string(),
+        data: args.data.display().to_string(),
+        fence: layout::fence_beside(&args.data).display().to_string(),
+    };
+    let text = || describe(args, made, &url, state, why.as_deref(), reader.ladder().signed.get());
+    Output::new(args.json).result(&ready, text)
+}
+
+fn describe(args: &DevArgs, made: &Made, url: &str, state: &str, why: Option<&str>, size: u64) -> String {
+    let Profile { ledger_id, origin, tenant_id, store_id, agent_id, key_id, .. } = &made.profile;
+    let profile = &made.profile;
+    let what = if made.first_start { "a new ledger" } else { "the ledger" };
+    let secret = |key: &Option<zeroize::Zeroizing<String>>, path: &std::path::Path| match key {
+        Some(key) => format!("{}  (shown once; kept in {})", key.as_str(), path.display()),
+        None => format!("in {}", path.display()),
+    };
+    let mut lines = vec![
+        format!("tally dev: {what} in {}, {size} entries", args.data.display()),
+        format!("  ledger    {ledger_id}"),
+        format!("  origin    {origin}"),
+        format!("  tenant    {tenant_id}"),
+        format!("  store     {store_id}"),
+        format!("  agent     {agent_id}, key {key_id} in {}", profile.key_file.display()),
+        format!("  API key   {}", secret(&made.api_key, &profile.api_key_file)),
+        format!("  operator  {}", secret(&made.operator_api_key, &profile.operator_api_key_file)),
+        format!("  fence     {}", layout::fence_beside(&args.data).display()),
+    ];
+    lines.push(match why {
+        None => format!("{state} on {url}"),
+        Some(why) => format!("{state} on {url}: {why}"),
+    });
+    lines.join("\n")
+}

@@ -1,0 +1,93 @@
+//! `tally serve`: a node from a configuration file.
+//!
+//! Takes `tally.toml`; checks all of it before a room opens, then serves until a signal and drains. Fails with every
+//! setting that is unsafe, if another process has the data, or if there is no ledger yet (`tally init` makes one).
+
+use serde::Serialize;
+use tally_core::Clock;
+use tally_protocol::entry::Genesis;
+
+use crate::cli::ServeArgs;
+use crate::commands;
+use crate::config::Config;
+use crate::config::check::{NodeKeys, check};
+use crate::exit::Failure;
+use crate::output::Output;
+use crate::shutdown::Shutdown;
+use crate::wire::{self, Plan, Rooms};
+
+/// Runs the command.
+///
+/// # Errors
+/// See the head of this file.
+pub fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let config = Config::load(&args.config)?;
+    let keys = check(&config)?;
+    if args.check {
+        return Output::new(args.json).result(&serde_json::json!({ "ok": true }), || "the configuration is good".to_owned());
+    }
+    commands::runtime()?.block_on(serve(args, config, keys))
+}
+
+/// Joins configuration and keys.
+#[must_use]
+pub fn plan(config: &Config, keys: NodeKeys, adopt_fence: bool) -> Plan {
+    Plan {
+        data: config.data.directory.clone(),
+        fence: config.data.fence.clone(),
+        pipeline: config.pipeline(adopt_fence),
+        receipt: keys.receipt,
+        checkpoint: keys.checkpoint,
+        root: keys.root,
+        credential_key: *keys.credentials,
+        gateway: config.gateway(),
+    }
+}
+
+/// What a script learns when the node serves.
+#[derive(Serialize)]
+struct Ready {
+    event: &'static str,
+    url: String,
+    state: &'static str,
+    why: Option<String>,
+    size: u64,
+    ledger_id: String,
+    origin: String,
+}
+
+async fn serve(args: &ServeArgs, config: Config, keys: NodeKeys) -> Result<(), Failure> {
+    let shutdown = Shutdown::on_signals()?;
+    let listener = wire::bind(config.listen.address).await?;
+    let address = listener.local_addr().map_err(|error| Failure::failed(format!("failed to listen: {error}")))?;
+    let (plan, origin) = (plan(&config, keys, args.adopt_fence), config.ledger.origin.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        Rooms::open(plan, None::<fn(&dyn Clock) -> Result<Genesis, Failure>>)
+    });
+    let rooms = opened.await.map_err(|error| Failure::failed(format!("opening failed: {error}")))??;
+    let ledger = rooms.reader().ledger().clone();
+    if ledger.genesis.origin != origin {
+        let what = format!("ledger.origin is {origin}, but genesis says {}", ledger.genesis.origin);
+        return Err(Failure::usage(what));
+    }
+    let (state, why) = wire::describe(&rooms.reader().state());
+    let scheme = if config.listen.tls.is_some() { "https" } else { "http" };
+    let ready = Ready {
+        event: "ready",
+        url: format!("{scheme}://{address}"),
+        state,
+        why,
+        size: rooms.reader().ladder().signed.get(),
+        ledger_id: ledger.ledger_id.to_hex(),
+        origin,
+    };
+    match &ready.why {
+        None => tracing::info!(url = ready.url, size = ready.size, ledger = ready.ledger_id, "serving"),
+        Some(why) => tracing::error!(url = ready.url, size = ready.size, why, "serving, but not taking events"),
+    }
+    if args.json {
+        Output::new(true).result(&ready, String::new)?;
+    }
+    let tls = config.listen.tls.map(|tls| (tls.certificate, tls.key));
+    rooms.serve(listener, tls, shutdown.asked()).await
+}

@@ -1,0 +1,48 @@
+//! Where things lie in a data directory, and beside it.
+//!
+//! ```text
+//! DIR/db/           the database
+//! DIR/keys/         keys of a development node (`tally dev` only)
+//! DIR/dev/          profile and API keys of a development node (`tally dev` only)
+//! DIR.fence         the fence of a development node, outside the directory
+//! ```
+
+use std::path::{Path, PathBuf};
+
+/// The database of a data directory.
+#[must_use]
+pub fn database(data: &Path) -> PathBuf {
+    data.join("db")
+}
+
+/// Keys of a development node.
+#[must_use]
+pub fn dev_keys(data: &Path) -> PathBuf {
+    data.join("keys")
+}
+
+/// Profile and API keys of a development node.
+#[must_use]
+pub fn dev_profile(data: &Path) -> PathBuf {
+    data.join("dev").join("profile.json")
+}
+
+/// The fence file beside a data directory: the same name with `.fence` behind it.
+#[must_use]
+pub fn fence_beside(data: &Path) -> PathBuf {
+    let mut name = data.file_name().map_or_else(|| "tally-data".into(), std::ffi::OsStr::to_os_string);
+    name.push(".fence");
+    data.parent().unwrap_or(Path::new("")).join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fence_lies_beside_the_data_and_never_in_it() {
+        assert_eq!(fence_beside(Path::new("tally-data")), Path::new("tally-data.fence"));
+        assert_eq!(fence_beside(Path::new("/a/b/")), Path::new("/a/b.fence"));
+        assert_eq!(fence_beside(Path::new("./x")), Path::new("./x.fence"));
+    }
+}

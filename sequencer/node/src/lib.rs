@@ -1,0 +1,41 @@
+//! The node: everything the `tally` binary does. Parses what was asked, opens rooms, closes them; decides nothing
+//! about the log.
+//!
+//! *In scope*: command line ([`cli`], [`commands`]), configuration ([`config`]), keys in files ([`keyfile`]), joining
+//! rooms ([`wire`], [`adapters`]), the end of the process ([`shutdown`], [`exit`]).
+//! *Out of scope*: being depended on, except by simulation and benches.
+
+pub mod adapters;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod exit;
+pub mod keyfile;
+pub mod layout;
+pub mod output;
+pub mod profile;
+pub mod progress;
+pub mod random;
+pub mod shutdown;
+pub mod telemetry;
+pub mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::Cli;
+
+/// Parses the command line, runs the command, and says how it ended.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let result = telemetry::start(cli.log, &cli.log_level).and_then(|()| commands::run(&cli));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::report(&failure, cli.is_json());
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The only place where rooms meet. Opens them in floor order (fence and storage, core, gateway) and closes them in
+//! reverse: the door first, then the pipeline, then the database.
+//!
+//! Takes a [`Plan`] in which everything is decided; gives a running [`Node`]. A failure opens nothing that stays open.
+//! A log that may not be extended opens all the same, read-only, and says what is missing.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tally_core::{Clock, FenceError, FileFence, GenesisSource, NodeState, Parts, Reader, Sequencer, StartError, SystemClock};
+use tally_gateway::{ControlSigner, CredentialKey, CredentialStore, Gateway, GatewayConfig, GatewayParts};
+use tally_protocol::entry::Genesis;
+use tally_protocol::key::SigningKey;
+use tally_storage::{CredentialStore as Records, Engine, MetaStore, RocksConfig, StorageError, open_rocks};
+use tokio::net::TcpListener;
+use zeroize::Zeroizing;
+
+use crate::adapters::control::RootSigner;
+use crate::adapters::credentials::StoredCredentials;
+use crate::exit::{Exit, Failure};
+use crate::layout;
+
+/// How long the pipeline may take to finish what it holds, after the door is closed.
+const PIPELINE_DRAIN_MAX: Duration = Duration::from_secs(20);
+
+/// Everything that is decided before a room opens.
+pub struct Plan {
+    /// The data directory.
+    pub data: PathBuf,
+    /// The fence file, outside of it.
+    pub fence: PathBuf,
+    /// The pipeline's bounds.
+    pub pipeline: tally_core::Config,
+    /// Signs receipts' checkpoints and VES receipts.
+    pub receipt: SigningKey,
+    /// Signs published checkpoints.
+    pub checkpoint: SigningKey,
+    /// The ledger's root agent, if this node holds it.
+    pub root: Option<SigningKey>,
+    /// The secret under which API keys are hashed.
+    pub credential_key: [u8; 32],
+    /// The door.
+    pub gateway: GatewayConfig,
+}
+
+/// The rooms below the door: storage, core, adapters.
+pub struct Rooms {
+    // Declared in the order in which they close.
+    sequencer: Sequencer,
+    engine: Arc<dyn Engine>,
+    /// API keys.
+    pub credentials: Arc<dyn CredentialStore>,
+    /// The secret under which they are hashed.
+    pub credential_key: CredentialKey,
+    /// Signs control events, if this node holds the root key.
+    pub control: Option<Arc<dyn ControlSigner>>,
+    /// The node's clocks.
+    pub clock: Arc<dyn Clock>,
+    gateway: GatewayConfig,
+}
+
+impl Rooms {
+    /// Opens fence and storage, then the core.
+    ///
+    /// `genesis` makes the ledger if the database holds none; without it there must be one.
+    ///
+    /// # Errors
+    /// Another process holds data or fence (exit code 6), the log is damaged (3), keys are not the ledger's (2).
+    pub fn open(plan: Plan, genesis: Option<impl FnOnce(&dyn Clock) -> Result<Genesis, Failure>>) -> Result<Self, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        create_folder(&plan.data)?;
+        if let Some(folder) = plan.fence.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            create_folder(folder)?;
+        }
+        // The fence first: whoever holds it is the one node that may sign, whatever directory it has.
+        let fence = FileFence::open(&plan.fence).map_err(|error| fence_failure(&error))?;
+        let engine =
+            open_rocks(&layout::database(&plan.data), &RocksConfig::STANDARD).map_err(|error| storage_failure(&error))?;
+        let exists = MetaStore::new(Arc::clone(&engine)).genesis().map_err(|error| storage_failure(&error))?.is_some();
+        let genesis = match genesis {
+            Some(make) if !exists => GenesisSource::Create(make(clock.as_ref())?),
+            _ => GenesisSource::Existing,
+        };
+        let parts = Parts {
+            engine: Arc::clone(&engine),
+            clock: Arc::clone(&clock),
+            receipt_signer: Arc::new(plan.receipt),
+            checkpoint_signer: Arc::new(plan.checkpoint),
+            fence: Box::new(fence),
+            genesis,
+        };
+        let sequencer = Sequencer::start(plan.pipeline, parts).map_err(|error| start_failure(&error))?;
+        let control = plan.root.map(|key| RootSigner::new(sequencer.reader(), Arc::clone(&clock), key)).transpose()?;
+        let credentials = Arc::new(StoredCredentials::new(Records::new(Arc::clone(&engine))));
+        Ok(Self {
+            sequencer,
+            engine,
+            credentials,
+            credential_key: CredentialKey::new(plan.credential_key),
+            control: control.map(|signer| Arc::new(signer) as Arc<dyn ControlSigner>),
+            clock,
+            gateway: plan.gateway,
+        })
+    }
+
+    /// The read door.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.sequencer.reader()
+    }
+
+    /// The write door.
+    #[must_use]
+    pub fn submitter(&self) -> tally_core::Submitter {
+        self.sequencer.submitter()
+    }
+
+    /// Serves until `shutdown` resolves, then closes every room.
+    ///
+    /// # Errors
+    /// TLS files are wrong, the listener failed, or the pipeline did not drain.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        tls: Option<(PathBuf, PathBuf)>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), Failure> {
+        let tls = match tls {
+            Some((certificate, key)) => {
+                let (certificate, key) = read_tls(&certificate, &key)?;
+                let config = tally_gateway::server_config(&certificate, &key);
+                Some(config.map_err(|error| Failure::usage(error.to_string()))?)
+            }
+            None => None,
+        };
+        let parts = GatewayParts {
+            submitter: self.sequencer.submitter(),
+            reader: self.sequencer.reader(),
+            core_metrics: self.sequencer.metrics(),
+            clock: Arc::clone(&self.clock),
+            credentials: Arc::clone(&self.credentials),
+            credential_key: self.credential_key,
+            control: self.control,
+            config: self.gateway,
+        };
+        let gateway = Gateway::new(parts).map_err(|error| Failure::failed(error.to_string()))?;
+        let served = tally_gateway::serve(listener, tls, gateway, shutdown).await;
+        let (sequencer, engine) = (self.sequencer, self.engine);
+        let closed = tokio::task::spawn_blocking(move || close(sequencer, engine.as_ref())).await;
+        served.map_err(|error| Failure::failed(format!("the listener failed: {error}")))?;
+        closed.map_err(|error| Failure::failed(format!("closing failed: {error}")))?
+    }
+
+    /// Closes every room without having served.
+    ///
+    /// # Errors
+    /// The pipeline did not drain.
+    pub fn close(self) -> Result<(), Failure> {
+        let Self { sequencer, engine, .. } = self;
+        close(sequencer, engine.as_ref())
+    }
+}
+
+/// Drains the pipeline, then flushes, so that the next start has nothing to replay.
+fn close(sequencer: Sequencer, engine: &dyn Engine) -> Result<(), Failure> {
+    let size = sequencer.reader().ladder().acknowledged;
+    sequencer.drain(PIPELINE_DRAIN_MAX).map_err(|error| Failure::failed(error.to_string()))?;
+    engine.flush().map_err(|error| storage_failure(&error))?;
+    tracing::info!(%size, "closed");
+    Ok(())
+}
+
+/// Binds the address. Port 0 takes a free one; [`TcpListener::local_addr`] says which.
+///
+/// # Errors
+/// The address is in use (exit code 6) or cannot be bound.
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        let exit = if error.kind() == std::io::ErrorKind::AddrInUse { Exit::InUse } else { Exit::Failed };
+        Failure::new(exit, format!("failed to listen on {address}: {error}"))
+    })
+}
+
+/// The node's state in a word, and what is missing if it does not take events.
+#[must_use]
+pub fn describe(state: &NodeState) -> (&'static str, Option<String>) {
+    match state {
+        NodeState::Running => ("running", None),
+        NodeState::ReadOnly(why) => ("read_only", Some(why.clone())),
+        NodeState::Poisoned(why) => ("poisoned", Some(why.clone())),
+        NodeState::Draining => ("draining", None),
+    }
+}
+
+/// A folder that only its owner can enter; one that exists is left as it is.
+fn create_folder(path: &Path) -> Result<(), Failure> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .map_err(|error| Failure::file("create", path, &error))
+}
+
+fn read_tls(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Failure> {
+    let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
+    Ok((read(certificate)?, Zeroizing::new(read(key)?)))
+}
+
+/// What a storage error means for the process.
+#[must_use]
+pub fn storage_failure(error: &StorageError) -> Failure {
+    let exit = match error {
+        StorageError::InUse(_) => Exit::InUse,
+        StorageError::Missing(_) => Exit::Usage,
+        StorageError::Corrupt(_) | StorageError::BadValue { .. } | StorageError::WalDamaged { .. } => Exit::Invalid,
+        _ => Exit::Failed,
+    };
+    let failure = Failure::new(exit, error.to_string());
+    match error {
+        StorageError::InUse(_) => failure.hint("one process serves one data directory; stop the other one first"),
+        StorageError::NoSpace(_) => failure.hint("make room and start again; nothing acknowledged is lost"),
+        _ => failure,
+    }
+}
+
+/// What a fence error means for the process.
+#[must_use]
+pub fn fence_failure(error: &FenceError) -> Failure {
+    let exit = match error {
+        FenceError::Held(_) => Exit::InUse,
+        FenceError::Damaged(_) => Exit::Invalid,
+        FenceError::Io { .. } => Exit::Failed,
+    };
+    Failure::new(exit, error.to_string())
+}
+
+fn start_failure(error: &StartError) -> Failure {
+    match error {
+        StartError::Storage(error) => storage_failure(error),
+        StartError::Fence(error) => fence_failure(error),
+        StartError::NoLedger => Failure::usage(error.to_string()).hint("tally init --config FILE makes one"),
+        StartError::OtherLedger { .. } | StartError::OtherKey { .. } => Failure::usage(error.to_string()),
+        StartError::Damaged { .. } | StartError::Checkpoint { .. } => {
+            Failure::invalid(error.to_string()).hint("tally fsck DIR says what is wrong; restore a good copy")
+        }
+        StartError::Signer(_) | StartError::Thread(_) => Failure::failed(error.to_string()),
+    }
+}

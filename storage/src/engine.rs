@@ -1,0 +1,413 @@
+//! RocksDB: opens, tunes, and carries out what [`Engine`] asks. The only file that names the crate.
+//!
+//! Takes a directory and bounds, gives an [`Engine`]. Opening locks the directory, has [`crate::wal`] cut a torn tail
+//! (nothing else is ever cut), refuses unknown formats, and leaves RocksDB in its strictest recovery mode. A failed
+//! write poisons the engine. What a returned write means is in the crate's head.
+
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use rocksdb::{
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    DBRawIterator, DBRecoveryMode, Error, ErrorKind, FlushOptions, LogLevel, LruCacheOptions, Options, ReadOptions,
+    WriteBatch, WriteOptions, properties,
+};
+
+use crate::batch::{Batch, Durability, Engine, EngineStats, FamilyStats, Op, Row, ScanRange};
+use crate::config::RocksConfig;
+use crate::error::StorageError;
+use crate::family::Family;
+use crate::keys::{KEY_BYTES_MAX, Key};
+use crate::meta::{FORMAT_VERSION, MetaStore};
+use crate::wal;
+
+/// Held locked while a process has the directory open: unlike RocksDB's own lock it can be taken before RocksDB reads
+/// anything, so that no torn tail is cut under a running writer.
+const LOCK_FILE: &str = "tally.lock";
+/// RocksDB's own family, which cannot be left out. Nothing is in it.
+const DEFAULT_FAMILY: &str = "default";
+/// What the families' shares of the write buffers add up to ([`buffers`]).
+const SHARES: usize = 104;
+
+/// Opens a database for reading and writing; creates it if the configuration says so.
+///
+/// # Errors
+/// [`StorageError::InUse`], [`StorageError::Missing`], [`StorageError::WalDamaged`], [`StorageError::UnknownFormat`],
+/// [`StorageError::Config`], [`StorageError::NoSpace`]; anything else the file system or RocksDB reports.
+pub fn open_rocks(path: &Path, config: &RocksConfig) -> Result<Arc<dyn Engine>, StorageError> {
+    config.check()?;
+    if config.create {
+        create_directory(path)?;
+    } else if !has_database(path) {
+        return Err(StorageError::Missing(path.to_owned()));
+    }
+    let lock = lock_directory(path)?;
+    let torn = wal::inspect(path)?;
+    if let Some(torn) = &torn {
+        torn.cut()?;
+    }
+    check_families(path)?;
+    let cache = cache(config);
+    let options = options(config, DBRecoveryMode::AbsoluteConsistency);
+    let db = DB::open_cf_descriptors(&options, path, descriptors(config, &cache))
+        .map_err(|error| open_failed(path, &error))?;
+    let engine = Arc::new(Rocks::new(db, cache, Some(lock), torn.map_or(0, |torn| torn.bytes)));
+    MetaStore::new(engine.clone()).check_format(true)?;
+    Ok(engine)
+}
+
+/// Opens a database for reading only: changes nothing, needs no lock, and sees what was there when it was opened.
+/// Writes are [`StorageError::ReadOnly`]. A torn tail is passed over instead of cut.
+///
+/// # Errors
+/// As [`open_rocks`]; a database that is being written meanwhile may fail to open.
+pub fn open_rocks_read_only(path: &Path, config: &RocksConfig) -> Result<Arc<dyn Engine>, StorageError> {
+    config.check()?;
+    if !has_database(path) {
+        return Err(StorageError::Missing(path.to_owned()));
+    }
+    let torn = wal::inspect(path)?;
+    check_families(path)?;
+    let cache = cache(config);
+    let mode = match torn {
+        None => DBRecoveryMode::AbsoluteConsistency,
+        // Stops at the tear, which is known to be where nothing whole follows.
+        Some(_) => DBRecoveryMode::PointInTime,
+    };
+    let options = options(config, mode);
+    let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(config, &cache), false)
+        .map_err(|error| open_failed(path, &error))?;
+    let engine = Arc::new(Rocks::new(db, cache, None, 0));
+    MetaStore::new(engine.clone()).check_format(false)?;
+    Ok(engine)
+}
+
+fn has_database(path: &Path) -> bool {
+    path.join("CURRENT").exists()
+}
+
+/// Makes the directory and what leads to it, and syncs each new name: a database whose directory a crash forgets is
+/// lost with everything acknowledged from it.
+fn create_directory(path: &Path) -> Result<(), StorageError> {
+    let create = || {
+        let missing: Vec<PathBuf> = path.ancestors().take_while(|at| !at.exists()).map(Path::to_owned).collect();
+        fs::create_dir_all(path)?;
+        for made in missing {
+            let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(parent)?.sync_all()?;
+        }
+        Ok(())
+    };
+    create().map_err(|error: io::Error| io_failed("create the database directory", path, &error))
+}
+
+fn lock_directory(path: &Path) -> Result<File, StorageError> {
+    let at = path.join(LOCK_FILE);
+    let file = File::options().create(true).write(true).truncate(false).open(&at);
+    let file = file.map_err(|error| io_failed("open the lock file", &at, &error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StorageError::InUse(path.to_owned())),
+        Err(TryLockError::Error(error)) => Err(io_failed("lock the database directory", &at, &error)),
+    }
+}
+
+/// A family this code does not know belongs to a newer layout.
+fn check_families(path: &Path) -> Result<(), StorageError> {
+    if !has_database(path) {
+        return Ok(());
+    }
+    let found = DB::list_cf(&Options::default(), path).map_err(|error| open_failed(path, &error))?;
+    let known = |name: &String| name == DEFAULT_FAMILY || Family::ALL.iter().any(|family| family.name() == name);
+    match found.into_iter().find(|name| !known(name)) {
+        None => Ok(()),
+        Some(name) => {
+            Err(StorageError::UnknownFormat { found: format!("with a family {name:?}"), known: FORMAT_VERSION })
+        }
+    }
+}
+
+fn cache(config: &RocksConfig) -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(config.block_cache_bytes);
+    // Four parts: a part must hold the block of the longest run.
+    options.set_num_shard_bits(2);
+    Cache::new_lru_cache_opts(&options)
+}
+
+fn options(config: &RocksConfig, mode: DBRecoveryMode) -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(config.create);
+    options.create_missing_column_families(true);
+    options.set_wal_recovery_mode(mode);
+    options.set_track_and_verify_wals_in_manifest(true);
+    // A recycled file has old records behind the new ones; then no tail could be told from damage.
+    options.set_recycle_log_file_num(0);
+    options.set_max_total_wal_size(config.wal_bytes_max);
+    options.set_max_open_files(config.open_files_max);
+    options.set_max_background_jobs(config.background_jobs);
+    // Table files reach the disk as they are written, so that their sync does not hold up the log's.
+    options.set_bytes_per_sync(1 << 20);
+    // Obsolete files are deleted by background threads, not by a writer or reader.
+    options.set_avoid_unnecessary_blocking_io(true);
+    options.set_log_level(LogLevel::Warn);
+    options.set_max_log_file_size(4 << 20);
+    options.set_keep_log_file_num(4);
+    options.set_stats_dump_period_sec(0);
+    options.set_stats_persist_period_sec(0);
+    options
+}
+
+fn descriptors(config: &RocksConfig, cache: &Cache) -> Vec<ColumnFamilyDescriptor> {
+    let families = Family::ALL.into_iter();
+    let mut all: Vec<_> = families
+        .map(|family| ColumnFamilyDescriptor::new(family.name(), family_options(family, config, cache)))
+        .collect();
+    let mut unused = Options::default();
+    unused.set_write_buffer_size(64 << 10);
+    all.push(ColumnFamilyDescriptor::new(DEFAULT_FAMILY, unused));
+    all
+}
+
+/// A family's write buffers: share of one in [`SHARES`], and how many. Writes wait when all are full, so their product
+/// over all families is a hard bound.
+const fn buffers(family: Family) -> (usize, i32) {
+    match family {
+        Family::Runs => (16, 3),
+        Family::EventIds | Family::Entities => (8, 2),
+        Family::Tiles => (4, 2),
+        Family::Positions => (2, 2),
+        Family::Streams
+        | Family::Control
+        | Family::Checkpoints
+        | Family::Commitments
+        | Family::Credentials
+        | Family::Meta => (1, 2),
+    }
+}
+
+fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Options {
+    let mut options = Options::default();
+    let (share, count) = buffers(family);
+    options.set_write_buffer_size(config.write_buffer_bytes / SHARES * share);
+    options.set_max_write_buffer_number(count);
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(cache);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    options.set_compression_type(match family {
+        // Frames are mostly text; everything else that is large is hashes.
+        Family::Runs | Family::Checkpoints | Family::Commitments | Family::Positions => DBCompressionType::Lz4,
+        _ => DBCompressionType::None,
+    });
+    match family {
+        Family::Runs => {
+            // A run is a block of its own. Keys only grow, so files are moved down the levels, never rewritten; they
+            // must not be rewritten for their age either.
+            table.set_block_size(64 << 10);
+            options.set_ttl(0);
+            options.set_periodic_compaction_seconds(0);
+        }
+        Family::EventIds => {
+            // Nearly every look-up is of an id that is not there: the filters answer it. They are cut into blocks of
+            // 4 KiB, because the whole filter of a large log does not fit the cache.
+            table.set_bloom_filter(10.0, false);
+            table.set_partition_filters(true);
+            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            table.set_metadata_block_size(4 << 10);
+            table.set_pin_top_level_index_and_filter(true);
+            options.set_memtable_prefix_bloom_ratio(0.05);
+            options.set_memtable_whole_key_filtering(true);
+        }
+        Family::Tiles | Family::Credentials | Family::Commitments => table.set_bloom_filter(10.0, false),
+        _ => {}
+    }
+    options.set_block_based_table_factory(&table);
+    options
+}
+
+struct Rocks {
+    db: DB,
+    cache: Cache,
+    /// `None` if opened for reading only. Released after `db` is closed.
+    lock: Option<File>,
+    poison: OnceLock<String>,
+    synced: AtomicU64,
+    buffered: AtomicU64,
+    written: AtomicU64,
+    torn_tail_bytes: u64,
+}
+
+impl Rocks {
+    fn new(db: DB, cache: Cache, lock: Option<File>, torn_tail_bytes: u64) -> Self {
+        Self {
+            db,
+            cache,
+            lock,
+            poison: OnceLock::new(),
+            synced: AtomicU64::new(0),
+            buffered: AtomicU64::new(0),
+            written: AtomicU64::new(0),
+            torn_tail_bytes,
+        }
+    }
+
+    fn family(&self, family: Family) -> Result<&ColumnFamily, StorageError> {
+        let missing = || StorageError::Corrupt(format!("family {} is missing", family.name()));
+        self.db.cf_handle(family.name()).ok_or_else(missing)
+    }
+
+    /// Whether it may be written at all.
+    fn writable(&self) -> Result<(), StorageError> {
+        match (&self.lock, self.poison.get()) {
+            (None, _) => Err(StorageError::ReadOnly),
+            (_, Some(reason)) => Err(StorageError::Poisoned(reason.clone())),
+            (Some(_), None) => Ok(()),
+        }
+    }
+
+    fn poison(&self, doing: &'static str, error: &Error) -> StorageError {
+        let failure = failed(doing, error);
+        // The first failure is the one to tell.
+        self.poison.get_or_init(|| failure.to_string());
+        failure
+    }
+
+    fn rocks_batch(&self, batch: &Batch) -> Result<WriteBatch, StorageError> {
+        let mut out = WriteBatch::with_capacity_bytes(batch.bytes() + batch.len() * 16 + 64);
+        for op in &batch.ops {
+            match op {
+                Op::Put { family, key, value } => out.put_cf(self.family(*family)?, key, value),
+                Op::Delete { family, key } => out.delete_cf(self.family(*family)?, key),
+                // Behind every key: longer than any, of the greatest bytes.
+                Op::Clear { family } => {
+                    out.delete_range_cf(self.family(*family)?, &[][..], &[u8::MAX; KEY_BYTES_MAX + 1][..]);
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    fn number(&self, family: Family, name: &properties::PropName) -> u64 {
+        let handle = self.db.cf_handle(family.name());
+        handle.and_then(|handle| self.db.property_int_value_cf(handle, name).ok().flatten()).unwrap_or(0)
+    }
+}
+
+impl Engine for Rocks {
+    fn get(&self, family: Family, key: &Key) -> Result<Option<Bytes>, StorageError> {
+        let value = self.db.get_cf(self.family(family)?, key).map_err(|error| failed("read", &error))?;
+        Ok(value.map(Bytes::from))
+    }
+
+    fn multi_get(&self, family: Family, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StorageError> {
+        let values = self.db.batched_multi_get_cf(self.family(family)?, keys, false);
+        let value = |value: Result<Option<_>, Error>| match value {
+            Ok(value) => Ok(value.map(|value: rocksdb::DBPinnableSlice<'_>| Bytes::copy_from_slice(&value))),
+            Err(error) => Err(failed("read", &error)),
+        };
+        values.into_iter().map(value).collect()
+    }
+
+    fn scan(&self, range: &ScanRange) -> Result<Vec<Row>, StorageError> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(range.from.as_slice());
+        if let Some(to) = &range.to {
+            if to.as_slice() <= range.from.as_slice() {
+                return Ok(Vec::new());
+            }
+            options.set_iterate_upper_bound(to.as_slice());
+        }
+        let mut rows = self.db.raw_iterator_cf_opt(self.family(range.family)?, options);
+        if range.reverse { rows.seek_to_last() } else { rows.seek_to_first() }
+        read_rows(&mut rows, range)
+    }
+
+    fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError> {
+        self.writable()?;
+        let rocks = self.rocks_batch(&batch)?;
+        let mut options = WriteOptions::default();
+        options.set_sync(durability == Durability::Synced);
+        self.db.write_opt(rocks, &options).map_err(|error| self.poison("write", &error))?;
+        let count = if durability == Durability::Synced { &self.synced } else { &self.buffered };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.written.fetch_add(batch.bytes() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn flush(&self) -> Result<(), StorageError> {
+        self.writable()?;
+        self.db.flush_wal(true).map_err(|error| self.poison("sync the write-ahead log", &error))?;
+        let mut families = Vec::with_capacity(Family::ALL.len());
+        for family in Family::ALL {
+            families.push(self.family(family)?);
+        }
+        let options = FlushOptions::default();
+        self.db.flush_cfs_opt(&families, &options).map_err(|error| self.poison("flush write buffers", &error))
+    }
+
+    fn stats(&self) -> EngineStats {
+        let families = Family::ALL.into_iter().map(|family| FamilyStats {
+            family,
+            keys: self.number(family, properties::ESTIMATE_NUM_KEYS),
+            disk_bytes: self.number(family, properties::TOTAL_SST_FILES_SIZE),
+            memory_bytes: self.number(family, properties::SIZE_ALL_MEM_TABLES),
+        });
+        let pending = properties::ESTIMATE_PENDING_COMPACTION_BYTES;
+        EngineStats {
+            families: families.collect(),
+            synced_writes: self.synced.load(Ordering::Relaxed),
+            buffered_writes: self.buffered.load(Ordering::Relaxed),
+            written_bytes: self.written.load(Ordering::Relaxed),
+            cache_bytes: self.cache.get_usage() as u64,
+            compaction_pending_bytes: Family::ALL.into_iter().map(|family| self.number(family, pending)).sum(),
+            background_errors: self.number(Family::Runs, properties::BACKGROUND_ERRORS),
+            writes_stopped: self.number(Family::Runs, properties::IS_WRITE_STOPPED) != 0,
+            torn_tail_bytes: self.torn_tail_bytes,
+        }
+    }
+}
+
+fn read_rows(rows: &mut DBRawIterator<'_>, range: &ScanRange) -> Result<Vec<Row>, StorageError> {
+    let mut found = Vec::new();
+    while found.len() < range.limit
+        && let Some((key, value)) = rows.item()
+    {
+        found.push(Row { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value) });
+        if range.reverse { rows.prev() } else { rows.next() }
+    }
+    rows.status().map_err(|error| failed("read", &error))?;
+    Ok(found)
+}
+
+fn io_failed(doing: &'static str, path: &Path, error: &io::Error) -> StorageError {
+    let message = format!("{}: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::NoSpace(message),
+        _ => StorageError::Io { doing, message },
+    }
+}
+
+/// RocksDB's errors are texts; these are the words it and the C library use.
+fn failed(doing: &'static str, error: &Error) -> StorageError {
+    let message = error.to_string();
+    if message.contains("No space left on device") || message.contains("Disk quota exceeded") {
+        return StorageError::NoSpace(message);
+    }
+    match error.kind() {
+        ErrorKind::Corruption => StorageError::Corrupt(message),
+        _ => StorageError::Io { doing, message },
+    }
+}
+
+fn open_failed(path: &Path, error: &Error) -> StorageError {
+    let message = error.to_string();
+    if message.contains("lock hold by current process") || message.contains("While lock file") {
+        return StorageError::InUse(path.to_owned());
+    }
+    failed("open the database", error)
+}

@@ -1,0 +1,80 @@
+//! The gates that cargo and its tools hold: format, clippy, docs, cargo-deny, wasm32.
+//!
+//! Takes the chosen names; runs each gate with its output shown. A tool that is not installed is named in one line
+//! and skipped, as `docs/operating/building.md` lists; everything that comes with the toolchain must pass.
+
+use std::process::Command;
+
+use crate::setup;
+use crate::shell::{self, Outcome, cargo, command, on_path, say};
+
+/// One gate.
+pub struct Gate {
+    /// Its name on the command line.
+    pub name: &'static str,
+    run: fn() -> Outcome,
+}
+
+/// Every gate, cheapest first.
+pub const GATES: &[Gate] = &[
+    Gate { name: "fmt", run: fmt },
+    Gate { name: "deny", run: deny },
+    Gate { name: "clippy", run: clippy },
+    Gate { name: "doc", run: doc },
+    Gate { name: "wasm", run: wasm },
+];
+
+/// Runs the wanted gates and gives the names of those that did not pass.
+///
+/// # Errors
+/// Never for a gate that does not pass; only if a gate cannot be tried at all.
+pub fn run(wanted: &dyn Fn(&str) -> bool) -> Outcome<Vec<&'static str>> {
+    let mut broken = Vec::new();
+    for gate in GATES.iter().filter(|gate| wanted(gate.name)) {
+        if let Err(failure) = (gate.run)() {
+            say!("{:<14} {failure}", gate.name);
+            broken.push(gate.name);
+        } else {
+            say!("{:<14} ok", gate.name);
+        }
+    }
+    Ok(broken)
+}
+
+fn fmt() -> Outcome {
+    shell::run(cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Outcome {
+    let mut cargo = setup::cargo_for_workspace()?;
+    shell::run(cargo.args(["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn doc() -> Outcome {
+    let mut cargo = setup::cargo_for_workspace()?;
+    cargo.env("RUSTDOCFLAGS", "-D warnings");
+    shell::run(cargo.args(["doc", "--release", "--workspace", "--no-deps", "--quiet"]))
+}
+
+fn deny() -> Outcome {
+    if !on_path("cargo-deny") {
+        say!("deny           skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)");
+        return Ok(());
+    }
+    shell::run(cargo().args(["deny", "--offline", "check", "bans", "licenses", "sources"]))
+}
+
+fn wasm() -> Outcome {
+    let target = "wasm32-unknown-unknown";
+    if !has_target(target) {
+        say!("wasm           skipped: the target {target} is not installed (`rustup target add {target}`)");
+        return Ok(());
+    }
+    shell::run(cargo().args(["check", "--release", "--package", "tally-verify", "--target", target]))
+}
+
+fn has_target(target: &str) -> bool {
+    let mut rustc: Command = command("rustc");
+    let Ok(sysroot) = shell::output(rustc.args(["--print", "sysroot"])) else { return false };
+    std::path::Path::new(sysroot.trim()).join("lib/rustlib").join(target).is_dir()
+}

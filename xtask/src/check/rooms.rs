@@ -1,0 +1,148 @@
+//! One room per outside dependency (law 12): which crate may declare it, and which files may name it.
+//!
+//! Takes every Cargo.toml and every source; normal dependencies count. A dependency without a row is a finding, so
+//! that a new one comes with its room; so is one that is declared and never named.
+
+use super::Finding;
+use crate::manifest::Kind;
+use crate::source::has_word;
+use crate::tree::{Package, Tree};
+
+/// A dependency, the crates that may declare it, and, where the room is smaller than the crate, the files that may
+/// name it (prefixes; empty: every file of those crates).
+struct Room {
+    dependency: &'static str,
+    crates: &'static [&'static str],
+    files: &'static [&'static str],
+}
+
+const fn room(dependency: &'static str, crates: &'static [&'static str], files: &'static [&'static str]) -> Room {
+    Room { dependency, crates, files }
+}
+
+const GATEWAY: &[&str] = &["tally-gateway"];
+const PROTOCOL: &[&str] = &["tally-protocol"];
+
+const ROOMS: &[Room] = &[
+    // the bytes
+    room("ed25519-zebra", PROTOCOL, &["sdk/protocol/src/key"]),
+    room("curve25519-dalek", PROTOCOL, &["sdk/protocol/src/key"]),
+    room("rand_core", &["tally-protocol", "tally-core"], &[]),
+    room("sha2", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
+    room("blake3", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
+    room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
+    room("crc32c", PROTOCOL, &["sdk/protocol/src/run"]),
+    room("subtle", PROTOCOL, &["sdk/protocol/src/key"]),
+    room("zeroize", &["tally-protocol", "tally"], &[]),
+    room("base64", &["tally-protocol", "tally-api", "tally-gateway", "tally-client", "tally-verify"], &[]),
+    // the disk
+    room("rocksdb", &["tally-storage"], &["storage/src/engine.rs"]),
+    // threads and readers
+    room("crossbeam-channel", &["tally-core"], &[]),
+    room("arc-swap", &["tally-core", "tally-gateway"], &[]),
+    room("getrandom", &["tally-core", "tally-client", "tally", "tally-bench"], &[]),
+    room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
+    // the network
+    room("axum", GATEWAY, &[]),
+    room("hyper", GATEWAY, &[]),
+    room("hyper-util", GATEWAY, &[]),
+    room("http-body-util", GATEWAY, &[]),
+    room("tower", GATEWAY, &[]),
+    room("rustls", GATEWAY, &[]),
+    room("tokio-rustls", GATEWAY, &[]),
+    room("reqwest", &["tally-client"], &[]),
+    // the binary and its measurements
+    room("clap", &["tally", "tally-bench"], &[]),
+    room("clap_complete", &["tally"], &[]),
+    room("indicatif", &["tally"], &[]),
+    room("toml", &["tally"], &[]),
+    room("tracing-subscriber", &["tally"], &["sequencer/node/src/telemetry"]),
+    room("tracing", &["tally-gateway", "tally"], &[]),
+    // shapes, errors and cheap bytes: everywhere above the floor that needs them
+    room("serde", &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally", "tally-bench"], &[]),
+    room("serde_json", &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally", "tally-bench"], &[]),
+    room("bytes", &["*"], &[]),
+    room("thiserror", &["*"], &[]),
+    // the sides
+    room("proptest", &["tally-testkit"], &[]),
+    room("tempfile", &["tally-bench"], &[]),
+    // tests only: no crate may declare these as a normal dependency
+    room("rs_merkle", &[], &["sdk/merkle/"]),
+    room("signed_note", &[], &[]),
+    room("tlog_tiles", &[], &[]),
+];
+
+/// Every dependency outside its room.
+#[must_use]
+pub fn check(tree: &Tree) -> Vec<Finding> {
+    let packages = tree.packages();
+    let mut findings: Vec<Finding> = packages.iter().flat_map(|package| declared(tree, package)).collect();
+    findings.extend(named(tree));
+    findings
+}
+
+fn is_inside(name: &str) -> bool {
+    name == "tally" || name.starts_with("tally-") || name == "xtask"
+}
+
+fn declared(tree: &Tree, package: &Package) -> Vec<Finding> {
+    let file = format!("{}/Cargo.toml", package.folder);
+    let mut findings = Vec::new();
+    for dependency in &package.manifest.dependencies {
+        let (name, line) = (dependency.name.as_str(), dependency.line);
+        if !is_inside(name) {
+            let Some(room) = ROOMS.iter().find(|room| room.dependency == name) else {
+                findings.push(Finding::new(
+                    &file,
+                    line,
+                    format!("{name} has no room; give it a row in check/rooms.rs"),
+                ));
+                continue;
+            };
+            let here = room.crates.contains(&"*") || room.crates.contains(&package.manifest.name.as_str());
+            if dependency.kind == Kind::Normal && !here {
+                findings.push(Finding::new(&file, line, format!("{name} lives in {}", place(room))));
+            }
+        }
+        if dependency.kind == Kind::Normal && !is_used(tree, package, name) {
+            findings.push(Finding::new(&file, line, format!("{name} is declared and never named")));
+        }
+    }
+    findings
+}
+
+fn place(room: &Room) -> String {
+    if room.crates.is_empty() { "tests only".to_owned() } else { room.crates.join(", ") }
+}
+
+fn is_used(tree: &Tree, package: &Package, dependency: &str) -> bool {
+    let prefix = format!("{}/", package.folder);
+    let word = dependency.replace('-', "_");
+    tree.texts()
+        .filter(|(name, _)| name.starts_with(&prefix) && name.ends_with(".rs"))
+        .any(|(_, text)| has_word(text, &word))
+}
+
+/// Files that name a dependency whose room is smaller than its crate.
+fn named(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (file, source) in tree.sources() {
+        for room in ROOMS.iter().filter(|room| !room.files.is_empty()) {
+            if room.files.iter().any(|prefix| file.starts_with(prefix)) {
+                continue;
+            }
+            let word = format!("{}::", room.dependency.replace('-', "_"));
+            for (line, _) in source.production().filter(|(_, line)| has_path(line, &word)) {
+                let text = format!("{} is named only in {}", room.dependency, room.files.join(", "));
+                findings.push(Finding::new(file, line, text));
+            }
+        }
+    }
+    findings
+}
+
+/// Whether `word::` starts a path here: no other segment stands before it.
+fn has_path(line: &str, word: &str) -> bool {
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_' || c == ':'))
+}

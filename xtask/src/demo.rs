@@ -1,0 +1,19 @@
+//! `cargo xtask demo`: builds the `tally` binary and runs the demo against it.
+//!
+//! Takes the demo's own arguments; its last line is `demo ok: ...`. Fails when the build or the demo fails.
+
+use crate::setup;
+use crate::shell::{self, Outcome};
+
+/// Runs the task.
+///
+/// # Errors
+/// If something the build needs is missing, or the build or the demo fails.
+pub fn run(arguments: &[String]) -> Outcome {
+    let mut build = setup::cargo_for_workspace()?;
+    shell::run(build.args(["build", "--release", "--package", "tally", "--bins", "--example", "demo"]))?;
+    let mut demo = setup::cargo_for_workspace()?;
+    shell::run(
+        demo.args(["run", "--quiet", "--release", "--package", "tally", "--example", "demo", "--"]).args(arguments),
+    )
+}

@@ -1,0 +1,113 @@
+//! What a build needs beyond Rust: libclang for RocksDB's bindings, and a C++ compiler for RocksDB itself.
+//!
+//! Gives the environment to build with. Looks first, installs second (Debian packages when root, else the `libclang`
+//! wheel from PyPI into the cache folder), and otherwise fails with one line that names what is missing.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::shell::{Outcome, cache_dir, cargo, command, fail, on_path, run, say};
+
+/// Cargo, in an environment in which the whole workspace builds.
+///
+/// # Errors
+/// If something is missing and cannot be installed; the line names it.
+pub fn cargo_for_workspace() -> Outcome<Command> {
+    compiler()?;
+    let mut cargo = cargo();
+    if let Some(folder) = libclang()? {
+        cargo.env("LIBCLANG_PATH", folder);
+    }
+    Ok(cargo)
+}
+
+fn compiler() -> Outcome {
+    if std::env::var_os("CXX").is_some() || ["c++", "g++", "clang++"].iter().any(|name| on_path(name)) {
+        return Ok(());
+    }
+    if apt_install("g++") {
+        return Ok(());
+    }
+    fail("a C++17 compiler is missing (RocksDB is C++): install Debian's `g++` or set CXX")
+}
+
+/// The folder to set as `LIBCLANG_PATH`, or nothing where the loader finds libclang by itself.
+fn libclang() -> Outcome<Option<PathBuf>> {
+    if let Some(given) = std::env::var_os("LIBCLANG_PATH") {
+        if holds_libclang(Path::new(&given)) {
+            return Ok(None);
+        }
+        say!("LIBCLANG_PATH={} holds no libclang.so; looking elsewhere", given.to_string_lossy());
+    }
+    if let Some(folder) = installed_libclang() {
+        return Ok(Some(folder));
+    }
+    say!("libclang is missing (RocksDB's bindings are made with it); installing it once");
+    if apt_install("libclang-dev")
+        && let Some(folder) = installed_libclang()
+    {
+        return Ok(Some(folder));
+    }
+    if let Some(folder) = wheel_libclang() {
+        return Ok(Some(folder));
+    }
+    fail("libclang is missing: install Debian's `libclang-dev` (or set LIBCLANG_PATH to a folder with libclang.so)")
+}
+
+fn holds_libclang(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    let wanted = |name: &str| {
+        name == "libclang.so" || name == "libclang.dylib" || name.starts_with("libclang.so.") || {
+            name.starts_with("libclang-") && name.contains(".so")
+        }
+    };
+    entries.flatten().any(|entry| wanted(&entry.file_name().to_string_lossy()))
+}
+
+fn installed_libclang() -> Option<PathBuf> {
+    let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/local/lib", "/opt"]
+        .iter()
+        .filter_map(|parent| std::fs::read_dir(parent).ok())
+        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
+        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm")))
+        .map(|path| path.join("lib"))
+        .collect();
+    folders.sort();
+    // The newest LLVM first; then the places of other distributions.
+    folders.reverse();
+    let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    folders.extend([multiarch, "/usr/lib64".into(), "/usr/lib".into(), "/usr/local/lib".into()].map(PathBuf::from));
+    folders.push(wheel_folder());
+    folders.into_iter().find(|folder| holds_libclang(folder))
+}
+
+fn wheel_folder() -> PathBuf {
+    cache_dir().join("libclang").join("clang").join("native")
+}
+
+fn wheel_libclang() -> Option<PathBuf> {
+    let target = cache_dir().join("libclang");
+    let mut pip = command("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]);
+    run(pip.arg(&target).arg("libclang==18.1.1")).ok()?;
+    Some(wheel_folder()).filter(|folder| holds_libclang(folder))
+}
+
+fn apt_install(package: &str) -> bool {
+    if !on_path("apt-get") || !is_root() {
+        return false;
+    }
+    let apt = |arguments: &[&str]| {
+        let mut apt = command("apt-get");
+        apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments).stdout(Stdio::null());
+        run(&mut apt).is_ok()
+    };
+    let install = ["install", "-y", "--no-install-recommends", package];
+    apt(&install) || (apt(&["update"]) && apt(&install))
+}
+
+fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+    })
+}
