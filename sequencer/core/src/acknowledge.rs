@@ -114,9 +114,10 @@ pub(crate) fn run(
                         }
                     })
                     .collect::<Option<Vec<_>>>();
-                shared.metrics.receipt_micros.observe(
-                    shared.clock.monotonic_micros().saturating_sub(reply.admitted_micros),
-                );
+                shared
+                    .metrics
+                    .receipt_micros
+                    .observe(shared.clock.monotonic_micros().saturating_sub(reply.admitted_micros));
                 // A receipt that cannot be read back now is not given: the ticket ends as outcome unknown.
                 if let Some(results) = results {
                     let _ = reply.sender.send(results);

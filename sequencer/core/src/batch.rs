@@ -77,8 +77,7 @@ fn gather(shared: &Shared, from: Index, to: Index) -> Result<BTreeMap<Stream, Gr
         for record in run.records().filter(|record| record.index >= from && record.index < to) {
             next = record.index.next();
             let (stream, frame) = (record.frame.stream(), &record.frame);
-            let leaf =
-                hash::ves_leaf(&stream, record.sequence, &frame.signing_hash(), frame.signature().as_bytes());
+            let leaf = hash::ves_leaf(&stream, record.sequence, &frame.signing_hash(), frame.signature().as_bytes());
             let group = groups.entry(stream).or_insert_with(|| Group {
                 first: record.sequence,
                 leaves: Vec::new(),

@@ -28,16 +28,16 @@ mod shared;
 pub mod watermarks;
 
 // The order in which an event travels.
-pub mod admit;
-pub mod verify;
-pub mod order;
-pub mod append;
-pub mod fold;
-pub mod sign;
 pub mod acknowledge;
-pub mod index;
-pub mod publish;
+pub mod admit;
+pub mod append;
 pub mod batch;
+pub mod fold;
+pub mod index;
+pub mod order;
+pub mod publish;
+pub mod sign;
+pub mod verify;
 
 // Around them.
 pub mod pipeline;

@@ -22,8 +22,8 @@ use tally_protocol::hash::empty_root;
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::key::Signer;
 use tally_storage::{
-    Batch, CheckpointStore, CommitmentStore, DerivedIndex, Durability, Engine, EventLog, MetaStore,
-    StorageError, TileStore,
+    Batch, CheckpointStore, CommitmentStore, DerivedIndex, Durability, Engine, EventLog, MetaStore, StorageError,
+    TileStore,
 };
 
 use crate::admit::{Admitted, Submitter};
@@ -227,7 +227,11 @@ impl Drop for Sequencer {
 }
 
 /// Runs a stage; one that panics poisons the node.
-fn spawn(name: &str, shared: &Arc<Shared>, stage: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StartError> {
+fn spawn(
+    name: &str,
+    shared: &Arc<Shared>,
+    stage: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StartError> {
     struct Guard(Arc<Shared>, String);
     impl Drop for Guard {
         fn drop(&mut self) {
@@ -262,8 +266,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let (tree, waiting) = recover::fold(&log, &tiles, &checkpoints, &ledger, &tip)?;
     let published = recover::published(&checkpoints, &ledger)?;
     let flags = (fresh, config.adopt_fence);
-    let standing =
-        recover::stand(&tree, &tiles, &waiting, published.as_ref(), fence.as_mut(), &ledger, &tip, flags)?;
+    let standing = recover::stand(&tree, &tiles, &waiting, published.as_ref(), fence.as_mut(), &ledger, &tip, flags)?;
     let checkpoint = match &standing {
         Standing::Newest(epoch) => {
             recover::take_epoch(fence.as_mut(), &ledger, &tree, *epoch)?;
@@ -279,10 +282,8 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let signed_size = checkpoint.checkpoint.size;
     let published_size = published.as_ref().map_or(TreeSize::new(0), |at| at.checkpoint.size).min(signed_size);
     let certified = Certified { edge: tree.edge.clone(), checkpoint: Arc::new(checkpoint) };
-    let unwritten = Unwritten {
-        tiles: waiting.into_iter().map(|tile| ((tile.level, tile.index), tile)).collect(),
-        latest: None,
-    };
+    let unwritten =
+        Unwritten { tiles: waiting.into_iter().map(|tile| ((tile.level, tile.index), tile)).collect(), latest: None };
     let cursor = derived.cursor()?.max(Index::new(1)).get();
     let shared = Shared {
         config,
@@ -328,8 +329,7 @@ fn open_ledger(engine: &Arc<dyn Engine>, source: GenesisSource) -> Result<(Ledge
     let meta = MetaStore::new(Arc::clone(engine));
     match (meta.genesis()?, source) {
         (Some(entry), source) => {
-            let genesis =
-                Genesis::decode(&entry).map_err(|error| damaged_genesis(&error.to_string()))?;
+            let genesis = Genesis::decode(&entry).map_err(|error| damaged_genesis(&error.to_string()))?;
             let ledger = LedgerInfo::new(genesis);
             if let GenesisSource::Create(wanted) = source
                 && wanted.ledger_id() != ledger.ledger_id

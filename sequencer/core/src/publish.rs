@@ -52,8 +52,7 @@ enum Failure {
 
 fn publish(shared: &Shared, certified: &SignedCheckpoint) -> Result<SignedCheckpoint, Failure> {
     let signers = [shared.checkpoint_signer.as_ref(), shared.receipt_signer.as_ref()];
-    let signed =
-        SignedCheckpoint::sign(certified.checkpoint.clone(), &signers).map_err(|_| Failure::Signer)?;
+    let signed = SignedCheckpoint::sign(certified.checkpoint.clone(), &signers).map_err(|_| Failure::Signer)?;
     let mut batch = Batch::new();
     let published = PublishedCheckpoint { size: signed.checkpoint.size, note: signed.note.clone() };
     shared.checkpoints.put_published(&mut batch, &published);

@@ -137,7 +137,8 @@ fn stored_tree(
         return Err(StartError::Checkpoint { size: signed.checkpoint.size });
     }
     let tail = tail_leaves(log, ledger, size)?;
-    let edge = Edge::restore(size, |level, index| tiles.get(level, index).map(|tile| tile.map(|tile| tile.to_vec())), &tail);
+    let edge =
+        Edge::restore(size, |level, index| tiles.get(level, index).map(|tile| tile.map(|tile| tile.to_vec())), &tail);
     match edge {
         Ok(edge) if edge.root() == frontier.root() => Ok(Some(Tree { frontier, edge })),
         // A tile is missing or wrong: tiles are derived, the log is the truth.
@@ -301,11 +302,7 @@ pub(crate) fn control(shared: &Shared) -> Result<Control, StartError> {
 }
 
 /// Whether the signers hold the keys that genesis names.
-pub(crate) fn check_keys(
-    ledger: &LedgerInfo,
-    receipt: &dyn Signer,
-    checkpoint: &dyn Signer,
-) -> Result<(), StartError> {
+pub(crate) fn check_keys(ledger: &LedgerInfo, receipt: &dyn Signer, checkpoint: &dyn Signer) -> Result<(), StartError> {
     let genesis = &ledger.genesis;
     for (which, expected, found) in [
         ("receipt", genesis.receipt_key, receipt.public_key()),

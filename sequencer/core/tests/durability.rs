@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 
 use common::{World, check_receipt, duplicate};
 use tally_core::{Lane, NodeState, Refused};
-use tally_storage::memory::Crash;
 use tally_protocol::id::TreeSize;
+use tally_storage::memory::Crash;
 
 #[test]
 fn a_failed_sync_poisons_the_node_and_a_restart_recovers() {
@@ -86,7 +86,7 @@ fn the_ladder_is_ordered_at_every_reading() {
         })
     };
     for n in 0..100 {
-        node.accept((0..20).map(|m| world.event(&format!("{{\"n\":{n},\"m\":{m}}}"))).collect());
+        node.accept((0..20).map(|m| world.event(&format!("{{\"m\":{m},\"n\":{n}}}"))).collect());
     }
     stop.store(true, Ordering::Relaxed);
     watcher.join().unwrap();
@@ -127,7 +127,10 @@ fn the_door_is_bounded_in_bytes_over_all_and_for_each_caller() {
     let busy = node.submitter.submit(Lane(1), vec![world.event("{}"), world.event("{}")]);
     assert!(matches!(busy, Err(Refused::Busy { .. })), "{busy:?}");
     let other = node.submitter.submit(Lane(2), vec![world.event("{}"), world.event("{}")]).unwrap();
-    assert!(matches!(node.submitter.submit(Lane(3), vec![world.event("{}"), world.event("{}")]), Err(Refused::Busy { .. })));
+    assert!(matches!(
+        node.submitter.submit(Lane(3), vec![world.event("{}"), world.event("{}")]),
+        Err(Refused::Busy { .. })
+    ));
     first.wait().unwrap();
     other.wait().unwrap();
     world.engine.faults().slow_sync(std::time::Duration::ZERO);

@@ -4,7 +4,9 @@ mod common;
 
 use std::time::Duration;
 
-use common::{AGENT, AGENT_KEY, OPERATOR, OPERATOR_KEY, STREAM, TENANT, TENANT_KEY, TENANT_ROOT, World, duplicate, key};
+use common::{
+    AGENT, AGENT_KEY, OPERATOR, OPERATOR_KEY, STREAM, TENANT, TENANT_KEY, TENANT_ROOT, World, duplicate, key,
+};
 use tally_core::{EventResult, Lane};
 use tally_protocol::control::ControlEvent;
 use tally_protocol::error::RejectCode;

@@ -2,8 +2,6 @@
 
 mod common;
 
-use std::time::Duration;
-
 use common::{AGENT, AGENT_KEY, STREAM, World, accepted, check_receipt, duplicate, key, sign};
 use tally_core::{EventResult, Lane, NodeState};
 use tally_protocol::error::RejectCode;
@@ -65,7 +63,10 @@ fn every_changed_field_is_refused_under_the_old_signature() {
     let world = World::new();
     let node = world.start_ready();
     let other_tenant = TenantId::from_bytes([5; 16]);
-    node.accept(vec![world.tenant_created(other_tenant, true), world.key_registered(AgentId::from_bytes([4; 16]), 1, AGENT_KEY)]);
+    node.accept(vec![
+        world.tenant_created(other_tenant, true),
+        world.key_registered(AgentId::from_bytes([4; 16]), 1, AGENT_KEY),
+    ]);
     let frame = world.event("{\"a\":1}");
     let original = frame.fields();
     let mut changed = Vec::new();

@@ -48,7 +48,7 @@ fn any_two_sizes_are_consistent_and_any_entry_is_in_any_larger_tree() {
     let node = world.start_ready();
     let mut roots = vec![(node.reader.checkpoint().checkpoint.size, node.reader.checkpoint().checkpoint.root)];
     for n in 0..40 {
-        let receipt = node.accept((0..=n).map(|m| world.event(&format!("{{\"n\":{n},\"m\":{m}}}"))).collect());
+        let receipt = node.accept((0..=n).map(|m| world.event(&format!("{{\"m\":{m},\"n\":{n}}}"))).collect());
         let checkpoint = &receipt[0].checkpoint.checkpoint;
         roots.push((checkpoint.size, checkpoint.root));
     }
@@ -75,10 +75,13 @@ fn any_two_sizes_are_consistent_and_any_entry_is_in_any_larger_tree() {
 fn run_cut(chunks: &[usize]) -> (TreeSize, RootHash, Vec<u8>, StateRoot) {
     let world = World::new();
     let node = world.start();
-    let mut frames = vec![world.tenant_created(common::TENANT, true), world.key_registered(common::AGENT, 1, common::AGENT_KEY)];
+    let mut frames =
+        vec![world.tenant_created(common::TENANT, true), world.key_registered(common::AGENT, 1, common::AGENT_KEY)];
     frames.extend((0..598).map(|n| world.event(&format!("{{\"n\":{n}}}"))));
-    // The control events first, so that the agent's key is known.
-    node.accept(frames.drain(..2).collect());
+    // The control events first, one by one, so that the keys are known.
+    for frame in frames.drain(..2) {
+        node.accept_one(frame);
+    }
     let mut rest = frames.as_slice();
     let mut chunks = chunks.iter().copied().cycle();
     while !rest.is_empty() {
@@ -129,7 +132,7 @@ fn commitments_are_contiguous_from_one_and_chain_by_state_root() {
     let node = world.start_ready();
     let other = Stream::new(common::TENANT, StoreId::from_bytes([9; 16]));
     for n in 0..10 {
-        node.accept((0..n + 1).map(|m| world.event(&format!("{{\"n\":{n},\"m\":{m}}}"))).collect());
+        node.accept((0..n + 1).map(|m| world.event(&format!("{{\"m\":{m},\"n\":{n}}}"))).collect());
         node.accept_one(world.event_of(other, (common::AGENT, 1, common::AGENT_KEY), world.event_id(), "{}"));
         assert!(node.reader.commit_now(STREAM).unwrap().is_some());
         assert!(node.reader.commit_now(STREAM).unwrap().is_none());
@@ -202,7 +205,10 @@ fn the_published_checkpoint_follows_and_both_keys_sign_it() {
     let receipt = node.accept_one(world.event("{}"));
     let mut published = None;
     for _ in 0..400 {
-        published = node.reader.published().filter(|at| at.checkpoint.size > receipt.index.size_after().min(at.checkpoint.size) || at.checkpoint.size.holds(receipt.index));
+        published = node.reader.published().filter(|at| {
+            at.checkpoint.size > receipt.index.size_after().min(at.checkpoint.size)
+                || at.checkpoint.size.holds(receipt.index)
+        });
         if published.is_some() {
             break;
         }

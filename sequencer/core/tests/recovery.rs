@@ -6,10 +6,10 @@ mod common;
 use std::sync::Arc;
 
 use common::{STREAM, TENANT, World, check_receipt, duplicate};
-use tally_core::{NodeState, Receipt, Refused, Lane, StartError};
+use tally_core::{Lane, NodeState, Receipt, Refused, StartError};
 use tally_protocol::hash::RootHash;
-use tally_storage::memory::Crash;
 use tally_protocol::id::{Index, Sequence, TreeSize};
+use tally_storage::memory::Crash;
 
 fn root(receipt: &Receipt) -> (TreeSize, RootHash) {
     (receipt.checkpoint.checkpoint.size, receipt.checkpoint.checkpoint.root)
@@ -31,7 +31,10 @@ fn a_restart_keeps_every_receipt_and_signs_the_same_root() {
     assert_eq!(again.checkpoint, last.checkpoint);
     for (frame, receipt) in frames.iter().zip(&receipts) {
         let found = duplicate(node.submit_one(frame.clone()));
-        assert_eq!((found.index, found.sequence, found.leaf_hash), (receipt.index, receipt.sequence, receipt.leaf_hash));
+        assert_eq!(
+            (found.index, found.sequence, found.leaf_hash),
+            (receipt.index, receipt.sequence, receipt.leaf_hash)
+        );
         check_receipt(&world, &found);
         check_receipt(&world, receipt);
     }
@@ -44,7 +47,7 @@ fn deleting_all_derived_families_gives_the_same_roots() {
     let world = World::new();
     let node = world.start_ready();
     for n in 0..40 {
-        node.accept((0..25).map(|m| world.event(&format!("{{\"n\":{n},\"m\":{m}}}"))).collect());
+        node.accept((0..25).map(|m| world.event(&format!("{{\"m\":{m},\"n\":{n}}}"))).collect());
     }
     let before = node.reader.checkpoint();
     let keys = node.reader.agent_keys(TENANT, common::AGENT);
@@ -67,7 +70,7 @@ fn a_crash_loses_nothing_that_was_acknowledged() {
         let node = world.start_ready();
         let mut kept = Vec::new();
         for n in 0..crash_after {
-            let frames: Vec<_> = (0..20).map(|m| world.event(&format!("{{\"n\":{n},\"m\":{m}}}"))).collect();
+            let frames: Vec<_> = (0..20).map(|m| world.event(&format!("{{\"m\":{m},\"n\":{n}}}"))).collect();
             kept.extend(frames.clone().into_iter().zip(node.accept(frames)));
         }
         // Only what was synced survives.
@@ -105,10 +108,7 @@ fn a_restored_backup_is_served_read_only_and_says_what_is_missing() {
     let node = world.start();
     let NodeState::ReadOnly(why) = node.reader.state() else { panic!("{:?}", node.reader.state()) };
     assert!(why.contains("size 13") && why.contains("size 23"), "{why}");
-    assert!(matches!(
-        node.submitter.submit(Lane(1), vec![world.event("{}")]),
-        Err(Refused::ReadOnly(_))
-    ));
+    assert!(matches!(node.submitter.submit(Lane(1), vec![world.event("{}")]), Err(Refused::ReadOnly(_))));
     // What was published before is still served, under its own signature.
     let old = node.reader.checkpoint();
     assert_eq!(old.checkpoint.size, TreeSize::new(13));

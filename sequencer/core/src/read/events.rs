@@ -80,7 +80,10 @@ impl Reader {
                 }
             }
             if next == before {
-                return Err(ReadError::Damaged { index: first, what: "the position index names a run without the event" });
+                return Err(ReadError::Damaged {
+                    index: first,
+                    what: "the position index names a run without the event",
+                });
             }
         }
         Ok(found)

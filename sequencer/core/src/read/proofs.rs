@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use tally_merkle::VesTree;
-use tally_merkle::TileError;
-use tally_merkle::{consistency_path, inclusion_path};
 use tally_merkle::NodeSource;
+use tally_merkle::TileError;
 use tally_merkle::TileNodes;
+use tally_merkle::VesTree;
+use tally_merkle::{consistency_path, inclusion_path};
 use tally_protocol::batch::Commitment;
 use tally_protocol::hash::{self, VesLeaf, VesNode};
 use tally_protocol::id::{Index, Sequence, Stream, TreeSize};

@@ -158,7 +158,9 @@ impl World {
     /// A node with the tenant and one agent.
     pub fn start_ready(&self) -> Node {
         let node = self.start();
-        node.accept(vec![self.tenant_created(TENANT, true), self.key_registered(AGENT, 1, AGENT_KEY)]);
+        // One after the other: a key is known once its registration is ordered.
+        node.accept_one(self.tenant_created(TENANT, true));
+        node.accept_one(self.key_registered(AGENT, 1, AGENT_KEY));
         node
     }
 
