@@ -187,7 +187,7 @@ fn the_shared_path_is_as_long_as_it_can_be() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn how_leaves_are_cut_into_runs_changes_nothing(
