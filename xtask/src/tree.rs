@@ -77,11 +77,15 @@ impl Tree {
         self.texts().filter(|(name, _)| name.ends_with(".rs")).map(|(name, text)| (name, Source::parse(name, text)))
     }
 
-    /// Every crate of the workspace, by folder.
+    /// Every crate of the workspace, by folder: the members of the top manifest, or without one every crate there is.
     #[must_use]
     pub fn packages(&self) -> Vec<Package> {
+        let top = self.text("Cargo.toml").unwrap_or_default();
+        let members = top.split_once("members = [").and_then(|(_, rest)| rest.split_once(']')).map(|(list, _)| list);
+        let is_member = |folder: &str| members.is_none_or(|list| list.contains(&format!("\"{folder}\"")));
         let manifests = self.texts().filter_map(|(name, text)| Some((name.strip_suffix("/Cargo.toml")?, text)));
         manifests
+            .filter(|(folder, _)| is_member(folder))
             .map(|(folder, text)| Package { folder: folder.to_owned(), manifest: Manifest::parse(text) })
             .filter(|package| !package.manifest.name.is_empty())
             .collect()

@@ -8,6 +8,7 @@ mod json;
 mod log;
 mod names;
 mod offline;
+mod proofs;
 mod records;
 mod wire;
 
@@ -27,7 +28,9 @@ pub const TARGETS: &[Target] = &[
     log::TLOG_PROOF,
     log::TILES,
     log::BUNDLE,
-    offline::OFFLINE,
+    proofs::PROOF,
+    offline::EVENT_BUNDLE,
+    offline::PROOF_FILE,
     names::NAMES,
     names::TIMES,
 ];

@@ -1,97 +1,118 @@
-//! The offline bundle: what `tally verify` reads from strangers.
+//! What a stranger checks offline: bundles of one event, and proof files against an entry.
 //!
-//! The seed is a real bundle of a log with two entries. Beyond strict reading, the check is that nothing else verifies:
-//! a mutant that says anything different must fail at some check.
+//! The mutator has no keys. Under a trusted ledger, whatever still verifies must therefore say what the seed said.
 
-use std::sync::OnceLock;
+use std::sync::LazyLock;
 
-use tally_merkle::Frontier;
+use tally_merkle::{Frontier, RunTree};
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
-use tally_protocol::frame::Frame;
-use tally_protocol::id::{Index, Sequence};
-use tally_protocol::key::SigningKey;
-use tally_protocol::note::Note;
+use tally_protocol::id::{Index, Sequence, TreeSize};
+use tally_protocol::jcs;
+use tally_protocol::proof::TlogProof;
 use tally_protocol::time::LogTime;
-use tally_verify::{Bundle, Ledger, Placed, TrustRoot};
+use tally_testkit::{TestAgent, TestLedger, TestTenant, event_id, store_id};
+use tally_verify::{Bundle, Ledger, Placed, TrustRoot, verify_tlog_proof};
 
 use crate::{Shape, Target, shape_of};
 
-pub(super) const OFFLINE: Target = Target {
-    name: "offline",
-    about: "offline bundles: read strictly, and nothing forged verifies",
+pub(super) const EVENT_BUNDLE: Target = Target {
+    name: "event-bundle",
+    about: "offline bundles of one event, decoded and verified",
     files: &["sdk/verify/src/bundle.rs"],
     words: &[
-        b"\"index\":2",
-        b"\"extra\":1",
-        b"null",
-        b"0",
-        b"=",
+        b"\"format\":\"tally-bundle/1\"",
         b"tally-bundle/2",
+        b"\"inclusion_path\":[]",
+        b"\"index\":0",
+        b"9007199254740991",
+        b"null",
+        b"[]",
+        b",",
+        b"=",
+        b"\"extra\":1",
+        b"\\n",
         b" ",
-        b"\n",
-        b"\"frame\":\"\"",
-        b"AAAA",
     ],
-    seeds: || vec![seed().encode()],
-    check,
+    seeds: || vec![SEED.bundle.encode(), pretty(&SEED.bundle.encode())],
+    check: event_bundle,
 };
 
-fn seed() -> &'static Bundle {
-    static SEED: OnceLock<Bundle> = OnceLock::new();
-    SEED.get_or_init(make)
+pub(super) const PROOF_FILE: Target = Target {
+    name: "proof-file",
+    about: "proof files verified against an entry and a key",
+    files: &["sdk/verify/src/tlog_proof.rs"],
+    words: &[b"c2sp.org/tlog-proof@v1\n", b"extra AAAA\n", b"index ", b"\n\n", b"=", b"\n", "\u{2014} ".as_bytes()],
+    seeds: || vec![SEED.proof.clone().into_bytes()],
+    check: proof_file,
+};
+
+struct Seed {
+    ledger: Ledger,
+    bundle: Bundle,
+    entry: Vec<u8>,
+    proof: String,
 }
 
-fn make() -> Bundle {
-    let key = SigningKey::from_seed([31; 32]);
-    let genesis = super::records::genesis();
-    let ledger = Ledger::from_genesis(&genesis.encode()).expect("the seed's genesis is lawful");
-    let payload = b"{\"sku\":\"a-1\"}";
-    let frame = Frame::build(&super::wire::fields(payload), payload, |hash| key.sign(hash.as_bytes()));
-    let frame = frame.expect("the seed is a lawful frame");
-    let placed = Placed {
-        index: Index::new(1),
-        sequence: Sequence::new(1),
-        sequenced_at: LogTime::from_micros(1_767_322_800_000_005),
-        public_key: key.public_key(),
-    };
-    let mut frontier = Frontier::new();
-    frontier.append(genesis.leaf_hash());
-    frontier.append(placed.entry_of(&frame).leaf_hash());
-    let checkpoint = Checkpoint::new(&genesis.origin, frontier.size(), frontier.root());
-    // `records::genesis` names the keys of these seeds.
-    let signed = SignedCheckpoint::sign(checkpoint, &[&SigningKey::from_seed([1; 32])]).expect("a lawful checkpoint");
-    Bundle::assemble(&ledger, &frame, &placed, vec![genesis.leaf_hash().node()], signed.note)
+static SEED: LazyLock<Seed> = LazyLock::new(|| {
+    let now = LogTime::from_micros(1_767_322_800_000_000);
+    let (issuer, tenant) = (TestLedger::new("example.org/tally", now), TestTenant::new(1));
+    let agent: TestAgent = tenant.agent(1);
+    let stream = tally_protocol::id::Stream::new(tenant.id, store_id(1));
+    let frame = agent.event(stream, event_id(1)).payload(b"{\"sku\":\"a-1\"}").sign();
+    let ledger = Ledger::from_genesis(&issuer.genesis.encode()).expect("the seed's genesis is lawful");
+    let index = Index::new(1);
+    let placed = Placed { index, sequence: Sequence::new(1), sequenced_at: now, public_key: agent.public_key() };
+    let entry = placed.entry_of(&frame).encode().to_vec();
+    let other = |number: u8| tally_protocol::hash::leaf(&[number]);
+    let leaves = [issuer.genesis.leaf_hash(), tally_protocol::hash::leaf(&entry), other(2), other(3), other(4)];
+    let tree = RunTree::extend(&mut Frontier::new(), &leaves);
+    let checkpoint = Checkpoint::new("example.org/tally", TreeSize::new(5), tree.root());
+    let signed = SignedCheckpoint::sign(checkpoint, &[&issuer.receipt_key]).expect("the seed's checkpoint is lawful");
+    let path = tree.path(index);
+    let proof = TlogProof { extra: None, index, path: path.clone(), checkpoint: signed.note.clone() }.encode();
+    let bundle = Bundle::assemble(&ledger, &frame, &placed, path, signed.note);
+    assert!(bundle.verify(&TrustRoot::ledger(ledger.id())).verified(), "the seed verifies");
+    Seed { ledger, bundle, entry, proof }
+});
+
+/// The same JSON with white space: reading is blind to it.
+fn pretty(json: &[u8]) -> Vec<u8> {
+    let value: serde_json::Value = serde_json::from_slice(json).expect("a bundle is JSON");
+    serde_json::to_vec_pretty(&value).expect("JSON can be written")
 }
 
-fn trust() -> TrustRoot {
-    TrustRoot::ledger(super::records::genesis().ledger_id())
-}
-
-fn check(input: &[u8]) -> Shape {
+fn event_bundle(input: &[u8]) -> Shape {
     let bundle = match Bundle::decode(input) {
         Ok(bundle) => bundle,
         Err(error) => return shape_of(&error),
     };
-    let again = Bundle::decode(&bundle.encode()).expect("what was decoded can be encoded and decoded");
-    assert_eq!(again.encode(), bundle.encode(), "a bundle that reads back as another");
-    let report = bundle.verify(&trust());
-    if report.verified() {
-        assert_eq!(without_signatures(&bundle), without_signatures(seed()), "a forged bundle verifies");
+    let written = bundle.encode();
+    assert_eq!(jcs::is_canonical(&written), Ok(()), "what was written is not canonical");
+    assert_eq!(Bundle::decode(&written).as_ref(), Ok(&bundle), "what was written reads as another bundle");
+    assert_eq!(jcs::is_canonical(input).is_ok(), written == input, "a canonical bundle that is written in another way");
+    // Trusting nothing must not panic either; it proves only that the bundle is whole in itself.
+    let alone = bundle.verify(&TrustRoot::default()).verified();
+    let report = bundle.verify(&TrustRoot::ledger(SEED.ledger.id()));
+    if let Some(proven) = report.proven() {
+        assert!(alone, "trusting a ledger verified what trusting nothing did not");
+        let same = Bundle { checkpoint: SEED.bundle.checkpoint.clone(), ..bundle.clone() };
+        assert_eq!(same, SEED.bundle, "forged");
+        assert_eq!((proven.index, proven.size), (SEED.bundle.index, TreeSize::new(5)));
         return "verified".to_owned();
     }
-    format!("refused {}", shape_of(&report)).chars().take(200).collect()
+    format!("{:?}", report.first_failure().map(|failed| failed.check))
 }
 
-/// A bundle up to its checkpoint's signatures: those of strangers may be added and say nothing.
-fn without_signatures(bundle: &Bundle) -> Bundle {
-    let note = Note::parse(&bundle.checkpoint).expect("a bundle that verifies holds a note");
-    Bundle { checkpoint: note.text().to_owned(), ..bundle.clone() }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_seed_verifies() {
-        assert!(super::seed().verify(&super::trust()).verified(), "{}", super::seed().verify(&super::trust()));
+fn proof_file(input: &[u8]) -> Shape {
+    let Ok(text) = core::str::from_utf8(input) else { return "not text".to_owned() };
+    let report = verify_tlog_proof(text, &SEED.entry, SEED.ledger.verifier_keys());
+    if let Some(proven) = report.proven() {
+        assert_eq!((proven.index, proven.size), (SEED.bundle.index, TreeSize::new(5)), "forged");
+        let read = TlogProof::parse(text).expect("a verified proof parses");
+        assert_eq!(read.path, SEED.bundle.inclusion_path, "forged");
+        return format!("verified {}", read.extra.is_some());
     }
+    let why = report.first_failure().map(|failed| (failed.check, failed.why)).expect("what is not proven failed");
+    let words = why.1.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 1).take(6);
+    format!("{:?} {}", why.0, words.collect::<Vec<_>>().join(" "))
 }
