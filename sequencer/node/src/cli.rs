@@ -92,7 +92,7 @@ pub struct DevArgs {
     #[arg(long, default_value = "tally-data", env = "TALLY_DATA")]
     pub data: PathBuf,
     /// Address to listen on; loopback only. Port 0 takes a free one.
-    #[arg(long, default_value = "127.0.0.1:8080")]
+    #[arg(long, default_value = "127.0.0.1:8080", env = "TALLY_LISTEN")]
     pub listen: SocketAddr,
     /// Print what scripts need as JSON: one `ready` object once the node takes events.
     #[arg(long)]

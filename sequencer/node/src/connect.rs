@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tally_client::{Agent, ApiKey, Class, Client, ClientError, RetryPolicy, Trust};
-use tally_protocol::id::StoreId;
+use tally_protocol::id::{KeyId, StoreId};
 use tally_verify::TrustRoot;
 
 use crate::cli::{NodeArgs, SignerArgs};
@@ -97,7 +97,7 @@ impl Signing {
         let store = store.ok_or_else(|| missing("the store", "--store", node))?;
         let id = args.agent.or_else(|| profile.map(|profile| profile.agent_id));
         let id = id.ok_or_else(|| missing("the agent", "--agent", node))?;
-        let key_id = args.key_id.or_else(|| profile.map(|profile| profile.key_id)).map_or(1, |key_id| key_id.get());
+        let key_id = args.key_id.or_else(|| profile.map(|profile| profile.key_id)).map_or(1, KeyId::get);
         let key = KeyFile::load(&path)?.key;
         Ok(Self { agent: Agent::new(tenant, id, key_id, key), store })
     }

@@ -6,10 +6,9 @@
 use serde_json::json;
 use tally::exit::Failure;
 use tally::random;
-use tally_protocol::frame::{EventFields, Frame};
-use tally_protocol::id::{AgentId, KeyId, Stream};
-use tally_protocol::jcs;
-use tally_protocol::key::SigningKey;
+use tally_client::{Agent, EventDraft};
+use tally_protocol::frame::Frame;
+use tally_protocol::id::{StoreId, Stream, TenantId};
 
 use crate::catalogue::Item;
 
@@ -17,32 +16,9 @@ use crate::catalogue::Item;
 /// divided by this.
 const ITEMS_PER_SELLER: usize = 8;
 
-/// An agent with its key.
-pub struct Person {
-    pub agent: AgentId,
-    pub key: SigningKey,
-}
-
-impl Person {
-    fn new() -> Result<Self, Failure> {
-        Ok(Self { agent: random::agent_id()?, key: random::signing_key()? })
-    }
-
-    fn sign(&self, stream: Stream, what: &What<'_>, created_at: &str) -> Result<Frame, Failure> {
-        let wrong = |error: &dyn std::fmt::Display| Failure::failed(format!("failed to build an event: {error}"));
-        let text = serde_json::to_vec(&what.payload).map_err(|error| wrong(&error))?;
-        let payload = jcs::canonicalize(&text).map_err(|error| wrong(&error))?;
-        let fields = EventFields::plain(
-            stream,
-            random::event_id()?,
-            (self.agent, KeyId::new(1)),
-            (what.entity_type, &what.entity_id),
-            what.event_type,
-            created_at,
-            &payload,
-        );
-        Frame::build(&fields, &payload, |hash| self.key.sign(hash.as_bytes())).map_err(|error| wrong(&error))
-    }
+/// Draws an agent with its key.
+fn person(tenant: TenantId) -> Result<Agent, Failure> {
+    Ok(Agent::new(tenant, random::agent_id()?, 1, random::signing_key()?))
 }
 
 struct What<'a> {
@@ -53,30 +29,44 @@ struct What<'a> {
 }
 
 /// Who takes part.
-pub struct Market {
-    pub stream: Stream,
-    pub sellers: Vec<Person>,
-    pub buyers: Vec<Person>,
+pub(crate) struct Market {
+    pub(crate) store: StoreId,
+    pub(crate) sellers: Vec<Agent>,
+    pub(crate) buyers: Vec<Agent>,
 }
 
 impl Market {
     /// As many sellers as the catalogue needs, and `buyers` buyers.
-    pub fn new(stream: Stream, items: usize, buyers: usize) -> Result<Self, Failure> {
-        let people = |count: usize| (0..count).map(|_| Person::new()).collect::<Result<Vec<_>, _>>();
-        Ok(Self { stream, sellers: people(items.div_ceil(ITEMS_PER_SELLER))?, buyers: people(buyers)? })
+    pub(crate) fn new(stream: Stream, items: usize, buyers: usize) -> Result<Self, Failure> {
+        let people = |count: usize| (0..count).map(|_| person(stream.tenant)).collect::<Result<Vec<_>, _>>();
+        Ok(Self { store: stream.store, sellers: people(items.div_ceil(ITEMS_PER_SELLER))?, buyers: people(buyers)? })
     }
 
     /// Everybody.
-    pub fn people(&self) -> impl Iterator<Item = &Person> {
+    pub(crate) fn people(&self) -> impl Iterator<Item = &Agent> {
         self.sellers.iter().chain(&self.buyers)
     }
 
-    fn seller_of(&self, item: usize) -> &Person {
+    fn sign(&self, agent: &Agent, what: What<'_>, created_at: &str) -> Result<Frame, Failure> {
+        let wrong = |error: &dyn std::fmt::Display| Failure::failed(format!("failed to build an event: {error}"));
+        let draft = EventDraft {
+            store: self.store,
+            event_id: random::event_id()?,
+            entity_type: what.entity_type.to_owned(),
+            entity_id: what.entity_id,
+            event_type: what.event_type.to_owned(),
+            created_at: created_at.to_owned(),
+            payload: serde_json::to_vec(&what.payload).map_err(|error| wrong(&error))?,
+        };
+        agent.sign(&draft).map_err(|error| wrong(&error))
+    }
+
+    fn seller_of(&self, item: usize) -> &Agent {
         &self.sellers[item % self.sellers.len()]
     }
 
     /// One event per item, signed by its seller.
-    pub fn listings(&self, items: &[Item], now: &str) -> Result<Vec<Frame>, Failure> {
+    pub(crate) fn listings(&self, items: &[Item], now: &str) -> Result<Vec<Frame>, Failure> {
         let listing = |(at, item): (usize, &Item)| {
             let what = What {
                 entity_type: "item",
@@ -87,13 +77,13 @@ impl Market {
                     "size_bytes": item.size_bytes, "price_cents": item.price_cents(), "currency": "EUR",
                 }),
             };
-            self.seller_of(at).sign(self.stream, &what, now)
+            self.sign(self.seller_of(at), what, now)
         };
         items.iter().enumerate().map(listing).collect()
     }
 
     /// `count` orders, signed by their buyers.
-    pub fn orders(&self, items: &[Item], count: usize, now: &str) -> Result<Vec<Frame>, Failure> {
+    pub(crate) fn orders(&self, items: &[Item], count: usize, now: &str) -> Result<Vec<Frame>, Failure> {
         let order = |n: usize| {
             // Two primes far from any catalogue's size: every buyer meets every item.
             let (buyer, at) = (n * 7919 % self.buyers.len(), n * 104_729 % items.len());
@@ -103,11 +93,11 @@ impl Market {
                 entity_id: format!("order-{n}"),
                 event_type: "order.placed",
                 payload: json!({
-                    "sku": item.sku(), "sha256": item.checksum, "seller": self.seller_of(at).agent.to_string(),
+                    "sku": item.sku(), "sha256": item.checksum, "seller": self.seller_of(at).id().to_string(),
                     "quantity": quantity, "total_cents": quantity * item.price_cents(), "currency": "EUR",
                 }),
             };
-            self.buyers[buyer].sign(self.stream, &what, now)
+            self.sign(&self.buyers[buyer], what, now)
         };
         (0..count).map(order).collect()
     }

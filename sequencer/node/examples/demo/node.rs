@@ -12,7 +12,7 @@ use serde_json::Value;
 const END_MAX: Duration = Duration::from_secs(60);
 
 /// The binary beside this example: `target/release/tally`.
-pub fn binary() -> Result<PathBuf, String> {
+pub(crate) fn binary() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| format!("failed to find this program: {error}"))?;
     let beside = own.parent().and_then(Path::parent).map(|folder| folder.join("tally"));
     match beside {
@@ -23,7 +23,7 @@ pub fn binary() -> Result<PathBuf, String> {
 }
 
 /// Runs a command of the binary to its end.
-pub fn tally(binary: &Path, args: &[&str]) -> Result<Output, String> {
+pub(crate) fn tally(binary: &Path, args: &[&str]) -> Result<Output, String> {
     Command::new(binary)
         .args(args)
         .stdin(Stdio::null())
@@ -32,15 +32,15 @@ pub fn tally(binary: &Path, args: &[&str]) -> Result<Output, String> {
 }
 
 /// A running node. Killed when dropped.
-pub struct Node {
+pub(crate) struct Node {
     child: Child,
     /// What it said when it was ready.
-    pub ready: Value,
+    pub(crate) ready: Value,
 }
 
 impl Node {
     /// Starts `tally dev` and waits until it takes events.
-    pub fn start(binary: &Path, data: &Path, listen: SocketAddr) -> Result<Self, String> {
+    pub(crate) fn start(binary: &Path, data: &Path, listen: SocketAddr) -> Result<Self, String> {
         let mut child = Command::new(binary)
             .args(["dev", "--json", "--listen", &listen.to_string(), "--data"])
             .arg(data)
@@ -51,7 +51,9 @@ impl Node {
             .map_err(|error| format!("failed to run {}: {error}", binary.display()))?;
         let mut line = String::new();
         let stdout = child.stdout.take().ok_or("the node has no standard output")?;
-        BufReader::new(stdout).read_line(&mut line).map_err(|error| format!("failed to read from the node: {error}"))?;
+        BufReader::new(stdout)
+            .read_line(&mut line)
+            .map_err(|error| format!("failed to read from the node: {error}"))?;
         let Ok(ready) = serde_json::from_str::<Value>(&line) else {
             let status = child.wait().map_err(|error| error.to_string())?;
             return Err(format!("the node did not start ({status}); its reason is above"));
@@ -64,17 +66,17 @@ impl Node {
     }
 
     /// A field of the ready line.
-    pub fn text(&self, field: &str) -> &str {
+    pub(crate) fn text(&self, field: &str) -> &str {
         self.ready.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
     /// SIGKILL.
-    pub fn kill(mut self) -> Result<(), String> {
+    pub(crate) fn kill(mut self) -> Result<(), String> {
         self.child.kill().and_then(|()| self.child.wait()).map(drop).map_err(|error| format!("failed to kill: {error}"))
     }
 
     /// SIGTERM, and waits for the drain.
-    pub fn stop(mut self) -> Result<(), String> {
+    pub(crate) fn stop(mut self) -> Result<(), String> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)
             .map_err(|error| format!("failed to signal the node: {error}"))?;
