@@ -131,6 +131,8 @@ pub struct LimitsSection {
     pub feed_heartbeat_seconds: u64,
     /// Streams of one HTTP/2 connection.
     pub http2_streams_max: u32,
+    /// Seconds a request waits for its receipts before its outcome is called unknown.
+    pub receipt_seconds_max: u64,
     /// Seconds a drain may take before the node ends anyway.
     pub drain_seconds_max: u64,
 }
@@ -168,9 +170,8 @@ impl Config {
             Failure::new(exit, format!("failed to read {}: {error}", path.display()))
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&text, folder).map_err(|error| {
-            Failure::usage(format!("{} is refused: {}", path.display(), error.to_string().trim_end()))
-        })
+        Self::parse(&text, folder)
+            .map_err(|error| Failure::usage(format!("{} is refused: {}", path.display(), error.to_string().trim_end())))
     }
 
     fn parse(text: &str, folder: &Path) -> Result<Self, toml::de::Error> {
@@ -222,6 +223,7 @@ impl Config {
                 page_bytes_max: limits.page_bytes_max,
                 feed_heartbeat: Duration::from_secs(limits.feed_heartbeat_seconds),
                 http2_streams_max: limits.http2_streams_max,
+                receipt_timeout: Duration::from_secs(limits.receipt_seconds_max),
                 drain_timeout: Duration::from_secs(limits.drain_seconds_max),
             },
         }
@@ -301,6 +303,7 @@ page_events_max = 1000
 page_bytes_max = 2097152
 feed_heartbeat_seconds = 10
 http2_streams_max = 64
+receipt_seconds_max = 30
 drain_seconds_max = 30
 
 [pipeline]

@@ -250,8 +250,10 @@ fn check_private(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Failur
     let mode = metadata.mode() & 0o7777;
     if mode & 0o077 != 0 {
         let hint = format!("chmod 600 {name}; then think about who has read it");
-        return Err(Failure::usage(format!("{name} holds a secret and has mode {mode:04o}, so that others may use it"))
-            .hint(hint));
+        return Err(Failure::usage(format!(
+            "{name} holds a secret and has mode {mode:04o}, so that others may use it"
+        ))
+        .hint(hint));
     }
     let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
     if owner != user && owner != 0 {

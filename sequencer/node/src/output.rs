@@ -33,8 +33,8 @@ impl Output {
     /// Standard output is closed or cannot be written.
     pub fn result(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.json {
-            let line =
-                serde_json::to_string(value).map_err(|error| Failure::failed(format!("failed to write JSON: {error}")))?;
+            let line = serde_json::to_string(value)
+                .map_err(|error| Failure::failed(format!("failed to write JSON: {error}")))?;
             write(&line)
         } else {
             write(&text())

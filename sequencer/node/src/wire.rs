@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tally_core::{Clock, FenceError, FileFence, GenesisSource, NodeState, Parts, Reader, Sequencer, StartError, SystemClock};
+use tally_core::{
+    Clock, FenceError, FileFence, GenesisSource, NodeState, Parts, Reader, Sequencer, StartError, SystemClock,
+};
 use tally_gateway::{ControlSigner, CredentialKey, CredentialStore, Gateway, GatewayConfig, GatewayParts};
 use tally_protocol::entry::Genesis;
 use tally_protocol::key::SigningKey;
@@ -68,7 +70,10 @@ impl Rooms {
     ///
     /// # Errors
     /// Another process holds data or fence (exit code 6), the log is damaged (3), keys are not the ledger's (2).
-    pub fn open(plan: Plan, genesis: Option<impl FnOnce(&dyn Clock) -> Result<Genesis, Failure>>) -> Result<Self, Failure> {
+    pub fn open(
+        plan: Plan,
+        genesis: Option<impl FnOnce(&dyn Clock) -> Result<Genesis, Failure>>,
+    ) -> Result<Self, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         create_folder(&plan.data)?;
         if let Some(folder) = plan.fence.parent().filter(|folder| !folder.as_os_str().is_empty()) {
@@ -76,8 +81,8 @@ impl Rooms {
         }
         // The fence first: whoever holds it is the one node that may sign, whatever directory it has.
         let fence = FileFence::open(&plan.fence).map_err(|error| fence_failure(&error))?;
-        let engine =
-            open_rocks(&layout::database(&plan.data), &RocksConfig::STANDARD).map_err(|error| storage_failure(&error))?;
+        let engine = open_rocks(&layout::database(&plan.data), &RocksConfig::STANDARD)
+            .map_err(|error| storage_failure(&error))?;
         let exists = MetaStore::new(Arc::clone(&engine)).genesis().map_err(|error| storage_failure(&error))?.is_some();
         let genesis = match genesis {
             Some(make) if !exists => GenesisSource::Create(make(clock.as_ref())?),

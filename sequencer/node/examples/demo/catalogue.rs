@@ -11,38 +11,38 @@ use serde::Deserialize;
 
 /// One package as it is offered.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Item {
+pub(crate) struct Item {
     /// The package's name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its version.
-    pub version: String,
+    pub(crate) version: String,
     /// SHA-256 of the `.crate` file, from the lock file.
-    pub checksum: String,
+    pub(crate) checksum: String,
     /// Bytes of the `.crate` file.
-    pub size_bytes: u64,
+    pub(crate) size_bytes: u64,
 }
 
 impl Item {
     /// `name@version`.
-    pub fn sku(&self) -> String {
+    pub(crate) fn sku(&self) -> String {
         format!("{}@{}", self.name, self.version)
     }
 
     /// A price in cents: one cent per kibibyte begun, and a hundred for the work.
-    pub fn price_cents(&self) -> u64 {
+    pub(crate) fn price_cents(&self) -> u64 {
         100 + self.size_bytes.div_ceil(1024)
     }
 }
 
 /// What was found.
 #[derive(Debug)]
-pub struct Catalogue {
+pub(crate) struct Catalogue {
     /// Packages whose file is in the cache, by name and version.
-    pub items: Vec<Item>,
+    pub(crate) items: Vec<Item>,
     /// Packages of the lock file from a registry.
-    pub locked: usize,
+    pub(crate) locked: usize,
     /// The cache's folder.
-    pub cache: PathBuf,
+    pub(crate) cache: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +62,7 @@ struct Locked {
 ///
 /// # Errors
 /// One line that says what is missing and what to do.
-pub fn read(workspace: &Path) -> Result<Catalogue, String> {
+pub(crate) fn read(workspace: &Path) -> Result<Catalogue, String> {
     let lock = workspace.join("Cargo.lock");
     let text = std::fs::read_to_string(&lock).map_err(|error| format!("failed to read {}: {error}", lock.display()))?;
     let lock: Lock = toml::from_str(&text).map_err(|error| format!("{} is no lock file: {error}", lock.display()))?;
@@ -88,7 +88,11 @@ fn cache_folder() -> Result<PathBuf, String> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| std::env::home_dir().map(|home| home.join(".cargo")));
     let cache = home.ok_or("there is no home directory; set CARGO_HOME")?.join("registry").join("cache");
-    if cache.is_dir() { Ok(cache) } else { Err(format!("there is no cargo cache {}; run `cargo fetch` first", cache.display())) }
+    if cache.is_dir() {
+        Ok(cache)
+    } else {
+        Err(format!("there is no cargo cache {}; run `cargo fetch` first", cache.display()))
+    }
 }
 
 /// File names with sizes, of all registries in the cache.

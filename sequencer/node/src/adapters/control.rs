@@ -48,8 +48,7 @@ impl RootSigner {
 impl ControlSigner for RootSigner {
     fn sign_control(&self, stream: Stream, event: &ControlEvent) -> Result<Frame, ControlSignError> {
         let managed = stream.is_ledger()
-            || (stream.is_control()
-                && self.reader.tenant(stream.tenant).is_some_and(|tenant| tenant.operator_managed));
+            || (stream.is_control() && self.reader.tenant(stream.tenant).is_some_and(|tenant| tenant.operator_managed));
         if !managed {
             return Err(ControlSignError::NoKey);
         }

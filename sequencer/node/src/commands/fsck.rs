@@ -9,7 +9,7 @@ mod expectations;
 mod indexes;
 mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tally_core::{Fence as _, FenceRecord, FileFence};
@@ -18,7 +18,9 @@ use tally_protocol::entry::EventEntry;
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::run::StoredRun;
 use tally_storage::keys::{Key, RunKey};
-use tally_storage::{Engine, Family, MetaStore, RocksConfig, Row, ScanRange, StorageError, TileStore, open_rocks_read_only};
+use tally_storage::{
+    Engine, Family, MetaStore, RocksConfig, Row, ScanRange, StorageError, TileStore, open_rocks_read_only,
+};
 use tally_verify::LogAudit;
 
 use self::indexes::Indexes;
@@ -57,7 +59,7 @@ fn open(data: &Path) -> Result<Arc<dyn Engine>, Failure> {
 }
 
 /// The fence's record, if the file is there; a file that was named must be.
-fn read_fence(path: &PathBuf, named: bool) -> Result<Option<FenceRecord>, Failure> {
+fn read_fence(path: &Path, named: bool) -> Result<Option<FenceRecord>, Failure> {
     if !named && !path.exists() {
         return Ok(None);
     }
@@ -87,7 +89,10 @@ impl Fsck {
         meta.check_format(false).map_err(|error| storage_failure(&error))?;
         let genesis = meta.genesis().map_err(|error| storage_failure(&error))?;
         let Some(genesis) = genesis else {
-            return Err(Failure::invalid(format!("{} holds no ledger: its genesis entry is missing", args.data.display())));
+            return Err(Failure::invalid(format!(
+                "{} holds no ledger: its genesis entry is missing",
+                args.data.display()
+            )));
         };
         let mut audit = LogAudit::new(&genesis)
             .map_err(|failed| Failure::invalid(format!("first bad: entry 0: {failed}")))?
@@ -102,6 +107,7 @@ impl Fsck {
         frontier.append(ledger.genesis().leaf_hash());
         let mut report = Report::new(&ledger);
         report.fence_checked = fence.is_some();
+        report.published_note = given.published;
         let mut this = Self {
             indexes: Indexes::start(Arc::clone(&engine), &ledger.id())?,
             tiles: TileStore::new(Arc::clone(&engine)),
@@ -147,7 +153,7 @@ impl Fsck {
     }
 
     fn take_run(&mut self, row: &Row) -> Result<(), Failure> {
-        self.audit.push_run(row.value.clone(), &mut self.rng);
+        self.audit.push_run(&row.value, &mut self.rng);
         let tiles = self.audit.take_tiles();
         self.check_tiles(&tiles)?;
         // A run that does not decode is the audit's to report; nothing can be said about its indexes.

@@ -43,7 +43,8 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
     let rooms = Rooms::open(serve::plan(&config, keys.clone(), false), Some(genesis(&config, &keys)))?;
     let ledger = rooms.reader().ledger().clone();
     if ledger.genesis.origin != config.ledger.origin {
-        let what = format!("the data holds {}, the configuration names {}", ledger.genesis.origin, config.ledger.origin);
+        let what =
+            format!("the data holds {}, the configuration names {}", ledger.genesis.origin, config.ledger.origin);
         return Err(Failure::usage(what));
     }
     let api_key = operator_key(&rooms, args.operator_key)?;
@@ -77,13 +78,8 @@ fn write_config(args: &InitArgs) -> Result<(), Failure> {
     let Some(origin) = &args.origin else {
         return Err(Failure::usage(format!("there is no configuration file {}", path.display())));
     };
-    let text = template(&NewConfig {
-        origin,
-        data: &args.data,
-        fence: &args.fence,
-        keys: &args.keys,
-        listen: args.listen,
-    });
+    let text =
+        template(&NewConfig { origin, data: &args.data, fence: &args.fence, keys: &args.keys, listen: args.listen });
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         std::fs::create_dir_all(folder).map_err(|error| Failure::file("create", folder, &error))?;
     }
@@ -142,7 +138,8 @@ fn operator_key(rooms: &Rooms, another: bool) -> Result<Option<String>, Failure>
     }
     let key = ApiKey::generate(Environment::Live).map_err(fail)?;
     let scope = Scope::operator();
-    let credential = Credential::new(&key, &rooms.credential_key, scope, "operator, made by tally init", rooms.clock.wall());
+    let credential =
+        Credential::new(&key, &rooms.credential_key, scope, "operator, made by tally init", rooms.clock.wall());
     rooms.credentials.put(&credential).map_err(fail)?;
     Ok(Some(key.reveal()))
 }

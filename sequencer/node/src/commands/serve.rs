@@ -24,7 +24,8 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     let keys = check(&config)?;
     if args.check {
-        return Output::new(args.json).result(&serde_json::json!({ "ok": true }), || "the configuration is good".to_owned());
+        return Output::new(args.json)
+            .result(&serde_json::json!({ "ok": true }), || "the configuration is good".to_owned());
     }
     commands::runtime()?.block_on(serve(args, config, keys))
 }
@@ -61,9 +62,8 @@ async fn serve(args: &ServeArgs, config: Config, keys: NodeKeys) -> Result<(), F
     let listener = wire::bind(config.listen.address).await?;
     let address = listener.local_addr().map_err(|error| Failure::failed(format!("failed to listen: {error}")))?;
     let (plan, origin) = (plan(&config, keys, args.adopt_fence), config.ledger.origin.clone());
-    let opened = tokio::task::spawn_blocking(move || {
-        Rooms::open(plan, None::<fn(&dyn Clock) -> Result<Genesis, Failure>>)
-    });
+    let opened =
+        tokio::task::spawn_blocking(move || Rooms::open(plan, None::<fn(&dyn Clock) -> Result<Genesis, Failure>>));
     let rooms = opened.await.map_err(|error| Failure::failed(format!("opening failed: {error}")))??;
     let ledger = rooms.reader().ledger().clone();
     if ledger.genesis.origin != origin {

@@ -35,7 +35,12 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     if failed.is_empty() {
         return Ok(());
     }
-    Err(Failure::invalid(format!("{} of {} files did not verify: {}", failed.len(), args.files.len(), failed.join(", "))))
+    Err(Failure::invalid(format!(
+        "{} of {} files did not verify: {}",
+        failed.len(),
+        args.files.len(),
+        failed.join(", ")
+    )))
 }
 
 fn verifier_keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
@@ -81,7 +86,8 @@ fn to_json(file: &str, report: &Report) -> Result<Value, Failure> {
 
 fn check(file: &Path, trust: &TrustRoot, args: &VerifyArgs) -> Result<Checked, Failure> {
     let bytes = read_bounded(file)?;
-    if file.extension().is_some_and(|extension| extension == "tlog-proof") || bytes.starts_with(b"c2sp.org/tlog-proof") {
+    if file.extension().is_some_and(|extension| extension == "tlog-proof") || bytes.starts_with(b"c2sp.org/tlog-proof")
+    {
         return check_proof(file, &bytes, trust, args);
     }
     match Bundle::decode(&bytes) {

@@ -139,6 +139,7 @@ fn check_bounds(config: &Config, findings: &mut Vec<String>) {
     range("limits.page_bytes_max", limits.page_bytes_max as u64, 1 << 16, 64 << 20);
     range("limits.feed_heartbeat_seconds", limits.feed_heartbeat_seconds, 1, limits.idle_seconds_max.max(1));
     range("limits.http2_streams_max", u64::from(limits.http2_streams_max), 1, 1024);
+    range("limits.receipt_seconds_max", limits.receipt_seconds_max, 1, 3600);
     range("limits.drain_seconds_max", limits.drain_seconds_max, 1, 3600);
     if config.ledger.origin.is_empty() || config.ledger.origin.contains(|c: char| c.is_whitespace() || c == '+') {
         findings.push("ledger.origin is empty or holds spaces or plus signs".into());

@@ -1,6 +1,7 @@
 //! A node as a child process, driven through its real binary: what the tests of this crate share.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(unreachable_pub, reason = "shared by test files")]
 
 pub mod load;
 
@@ -117,8 +118,7 @@ pub fn run(mut command: Command) -> Output {
 
 /// Runs a command with text on its standard input.
 pub fn run_with_input(mut command: Command, input: &str) -> Output {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
     let writer = std::thread::spawn(move || {

@@ -116,7 +116,8 @@ fn profile(rooms: &Rooms, data: &Path, path: &Path, url: &str) -> Result<(Profil
     std::fs::create_dir_all(folder).map_err(|error| Failure::file("create", folder, &error))?;
     let mut profile = match known {
         Some(profile) if profile.ledger_id != ledger.ledger_id => {
-            let what = format!("{} is about ledger {}, the data is {}", path.display(), profile.ledger_id, ledger.ledger_id);
+            let what =
+                format!("{} is about ledger {}, the data is {}", path.display(), profile.ledger_id, ledger.ledger_id);
             return Err(Failure::usage(what));
         }
         Some(profile) => profile,
@@ -192,7 +193,8 @@ fn api_key(rooms: &Rooms, path: &Path, scope: Scope, label: &str) -> Result<Opti
         let text = keyfile::read_private(path)?;
         let known = ApiKey::parse(text.trim_end()).map(|key| rooms.credential_key.hash(&key));
         let store: &Arc<dyn CredentialStore> = &rooms.credentials;
-        let found = known.map(|hash| store.find(&hash)).transpose().map_err(|error| Failure::failed(error.to_string()))?;
+        let found =
+            known.map(|hash| store.find(&hash)).transpose().map_err(|error| Failure::failed(error.to_string()))?;
         if found.flatten().is_none() {
             return Err(Failure::usage(format!("{} holds no API key of this node", path.display())));
         }

@@ -21,6 +21,8 @@ const ROWS_PER_SCAN: usize = 4096;
 pub(super) struct Given {
     /// Size of the newest signed checkpoint that is stored.
     pub(super) latest: Option<TreeSize>,
+    /// The newest published checkpoint's note.
+    pub(super) published: Option<String>,
 }
 
 /// Gives the audit everything the entries must meet.
@@ -41,9 +43,13 @@ pub(super) fn give(
     if let Some(latest) = &latest {
         audit.expect_checkpoint(&latest.note, Signed::ForReceipts);
     }
+    let mut published = None;
     each_row(engine, Family::Checkpoints, CheckpointKey::published(), |row| {
         match (CheckpointKey::decode(&row.key), core::str::from_utf8(&row.value)) {
-            (Some(CheckpointKey::Published(_)), Ok(note)) => audit.expect_checkpoint(note, Signed::ForThePublic),
+            (Some(CheckpointKey::Published(_)), Ok(note)) => {
+                audit.expect_checkpoint(note, Signed::ForThePublic);
+                published = Some(note.to_owned());
+            }
             _ => problems.push(Problem::stored("checkpoint_published", "a published checkpoint is not one")),
         }
     })?;
@@ -52,7 +58,8 @@ pub(super) fn give(
             Ok(commitment) if commitment.stream == stream && commitment.sequence_start == first => {
                 audit.expect_commitment(&commitment);
             }
-            _ => problems.push(Problem::stored("commitment", &format!("the commitment of {stream} from {first} is not one"))),
+            _ => problems
+                .push(Problem::stored("commitment", &format!("the commitment of {stream} from {first} is not one"))),
         },
         Some(CommitmentKey::Batch(id)) => match engine_commitment(engine, &row.value) {
             Some(commitment) if commitment.batch_id == id => {}
@@ -67,7 +74,7 @@ pub(super) fn give(
             problems.push(Problem::stored("credential", "a credential's record is damaged or under another key"));
         }
     })?;
-    Ok(Given { latest: latest.map(|latest| latest.size) })
+    Ok(Given { latest: latest.map(|latest| latest.size), published })
 }
 
 fn engine_commitment(engine: &Arc<dyn Engine>, key: &[u8]) -> Option<Commitment> {

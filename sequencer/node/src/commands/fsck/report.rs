@@ -3,7 +3,7 @@
 use core::fmt;
 
 use serde::Serialize;
-use tally_protocol::id::Index;
+use tally_protocol::id::{Index, TreeSize};
 use tally_verify::{Finding, Ledger, Place, Verdict};
 
 /// How many problems are kept; a log with more is bad enough.
@@ -85,6 +85,7 @@ pub(super) struct Report {
     tiles: u64,
     commitments: u64,
     index_rows: u64,
+    pub(super) published_note: Option<String>,
     pub(super) fence_checked: bool,
     pub(super) fence_size: Option<u64>,
     #[serde(skip)]
@@ -111,6 +112,7 @@ impl Report {
             tiles: 0,
             commitments: 0,
             index_rows: 0,
+            published_note: None,
             fence_checked: false,
             fence_size: None,
             tiles_stored: 0,
@@ -132,7 +134,7 @@ impl Report {
         self.problems = problems;
         let tally = &verdict.tally;
         (self.size, self.root) = (verdict.size.get(), verdict.root.to_hex());
-        self.signed_size = verdict.signed.map(|size| size.get());
+        self.signed_size = verdict.signed.map(TreeSize::get);
         (self.runs, self.events, self.streams) = (tally.runs, tally.events, tally.streams);
         (self.signatures, self.checkpoints) = (tally.signatures, tally.checkpoints);
         (self.tiles, self.commitments, self.index_rows) = (tally.tiles, tally.commitments, index_rows);
