@@ -43,7 +43,7 @@ pub fn run(wanted: &dyn Fn(&str) -> bool) -> Outcome<Vec<&'static str>> {
 }
 
 fn fmt() -> Outcome {
-    shell::run(cargo().args(["fmt", "--all", "--check"]))
+    shell::run(cargo().args(["fmt", "--all", "--", "--check", "-l"]))
 }
 
 fn vectors() -> Outcome {

@@ -47,7 +47,7 @@ const ROOMS: &[Room] = &[
     // threads and readers
     room("crossbeam-channel", &["tally-core"], &[]),
     room("arc-swap", &["tally-core", "tally-gateway"], &[]),
-    room("getrandom", &["tally-core", "tally-client", "tally", "tally-bench"], &[]),
+    room("getrandom", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
     room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally"], &[]),
     // the network
     room("axum", GATEWAY, &[]),
