@@ -55,7 +55,7 @@ const ROOMS: &[Room] = &[
     room("hyper-util", GATEWAY, &[]),
     room("http-body-util", GATEWAY, &[]),
     room("tower", GATEWAY, &[]),
-    room("rustls", GATEWAY, &[]),
+    room("rustls", &["tally-gateway", "tally-client"], &[]),
     room("tokio-rustls", GATEWAY, &[]),
     room("reqwest", &["tally-client"], &[]),
     // the binary and its measurements
@@ -76,6 +76,7 @@ const ROOMS: &[Room] = &[
     room("tempfile", &[], &[]),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
+    room("rcgen", &[], &[]),
     room("signed_note", &[], &[]),
     room("tlog_tiles", &[], &[]),
 ];
