@@ -92,7 +92,10 @@ impl TileReader for Surface {
 
     fn read_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<u8>>, Error> {
         // tlog-tiles fixes the height that the crate still writes.
-        Ok(tiles.iter().map(|tile| self.get(&format!("/log/{}", tile.path().replacen("tile/8/", "tile/", 1)))).collect())
+        Ok(tiles
+            .iter()
+            .map(|tile| self.get(&format!("/log/{}", tile.path().replacen("tile/8/", "tile/", 1))))
+            .collect())
     }
 
     fn save_tiles(&self, _: &[Tile], _: &[Vec<u8>]) {}
@@ -116,7 +119,9 @@ fn all_entries(surface: &Surface, size: u64) -> Vec<Vec<u8>> {
     while (all.len() as u64) < size {
         let (index, left) = (all.len() as u64 / 256, size - all.len() as u64);
         let tile = Tile::new(8, 0, index, u32::try_from(left.min(256)).unwrap(), true);
-        all.extend(entries(&surface.get(&format!("/log/{}", tile.path().replacen("tile/8/data/", "tile/entries/", 1)))));
+        all.extend(entries(
+            &surface.get(&format!("/log/{}", tile.path().replacen("tile/8/data/", "tile/entries/", 1))),
+        ));
     }
     all
 }
@@ -214,7 +219,14 @@ fn a_foreign_agent_is_admitted_and_a_foreign_auditor_confirms_the_log() {
     let report = tools.audit(
         &node,
         &profile,
-        &["--wait-for".as_ref(), size.as_ref(), "--older".as_ref(), older.as_os_str(), "--answer".as_ref(), answers.as_os_str()],
+        &[
+            "--wait-for".as_ref(),
+            size.as_ref(),
+            "--older".as_ref(),
+            older.as_os_str(),
+            "--answer".as_ref(),
+            answers.as_os_str(),
+        ],
     );
     assert_eq!(report["ves_receipts"], done["ves_receipts"]);
     assert_eq!(report["proven_receipts"], done["proven_receipts"]);
@@ -252,6 +264,25 @@ fn the_foreign_auditor_finds_what_does_not_hold() {
     let output = tools.auditor(&node, &stranger, &[]).output().unwrap();
     assert!(String::from_utf8_lossy(&output.stderr).contains("this is another ledger"));
     node.stop();
+}
+
+/// Design D5: the vectors name the verdicts of other rules beside ours, and other people's code gives just these.
+#[test]
+fn foreign_verifiers_give_the_verdicts_that_the_signature_vectors_name() {
+    let tools = Tools::installed().unwrap_or_else(|missing| panic!("{missing}"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../sdk/protocol/tests/vectors/signatures.json");
+    let vectors: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let (noble, openssl) = (tools.node_verdicts(path), tools.python_verdicts(path));
+    let vectors = vectors.as_array().unwrap();
+    assert!(vectors.len() > 100);
+    for (at, vector) in vectors.iter().enumerate() {
+        let (elsewhere, name) = (&vector["elsewhere"], &vector["name"]);
+        assert_eq!(noble[at]["zip215"], elsewhere["zip215"], "@noble/ed25519, ZIP-215: {name}");
+        assert_eq!(openssl[at], elsewhere["ref10"], "cryptography: {name}");
+        // What the strictest rule accepts, ours accepts; what ours accepts, ZIP-215 accepts.
+        assert!(noble[at]["strict"] == false || vector["valid"] == true, "{name}");
+        assert!(vector["valid"] == false || noble[at]["zip215"] == true, "{name}");
+    }
 }
 
 /// Changes the first hexadecimal digit.

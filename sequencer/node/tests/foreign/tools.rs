@@ -22,7 +22,7 @@ static INSTALLING: Mutex<()> = Mutex::new(());
 /// The scripts, ready to run.
 pub struct Tools {
     python_packages: PathBuf,
-    agent: PathBuf,
+    node_packages: PathBuf,
 }
 
 impl Tools {
@@ -36,16 +36,43 @@ impl Tools {
         let python = install(&cache, "python", &["requirements.txt"], install_python)?;
         let node = install(&cache, "node", &["package.json", "package-lock.json"], install_node)?;
         // Node finds packages beside the script, not beside the working directory.
-        let agent = node.join("agent.mjs");
-        std::fs::copy(Path::new(SCRIPTS).join("agent.mjs"), &agent).map_err(|error| format!("{agent:?}: {error}"))?;
-        Ok(Self { python_packages: python, agent })
+        for script in ["agent.mjs", "verdicts.mjs"] {
+            let copied = std::fs::copy(Path::new(SCRIPTS).join(script), node.join(script));
+            copied.map_err(|error| format!("failed to copy {script}: {error}"))?;
+        }
+        Ok(Self { python_packages: python, node_packages: node })
+    }
+
+    fn python(&self, script: &str) -> Command {
+        let mut command = Command::new("python3");
+        command.env("PYTHONPATH", &self.python_packages).env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
+        command.arg(Path::new(SCRIPTS).join(script));
+        command
+    }
+
+    fn node(&self, script: &str) -> Command {
+        let mut command = Command::new("node");
+        command.stdin(Stdio::null()).arg(self.node_packages.join(script));
+        command
+    }
+
+    /// `@noble/ed25519`'s verdicts on a file of signature vectors.
+    pub fn node_verdicts(&self, vectors: &str) -> Value {
+        let mut command = self.node("verdicts.mjs");
+        command.arg(vectors);
+        report(command)
+    }
+
+    /// OpenSSL's verdicts on a file of signature vectors.
+    pub fn python_verdicts(&self, vectors: &str) -> Value {
+        let mut command = self.python("verdicts.py");
+        command.arg(vectors);
+        report(command)
     }
 
     /// `auditor.py` on a node, whose ledger id is trusted.
     pub fn auditor(&self, node: &Node, profile: &Profile, extra: &[&OsStr]) -> Command {
-        let mut command = Command::new("python3");
-        command.env("PYTHONPATH", &self.python_packages).env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
-        command.arg(Path::new(SCRIPTS).join("auditor.py"));
+        let mut command = self.python("auditor.py");
         command.args(["--url", node.url(), "--ledger-id", &profile.ledger_id.to_hex(), "--api-key-file"]);
         command.arg(&profile.operator_api_key_file).args(extra);
         command
@@ -58,8 +85,7 @@ impl Tools {
 
     /// Runs `agent.mjs` with so many events over the VES surface; gives its report. The answers go into a file.
     pub fn agent(&self, node: &Node, profile: &Profile, count: u32, answers: &Path) -> Value {
-        let mut command = Command::new("node");
-        command.stdin(Stdio::null()).arg(&self.agent);
+        let mut command = self.node("agent.mjs");
         command.args(["--url", node.url(), "--ledger-id", &profile.ledger_id.to_hex(), "--count", &count.to_string()]);
         command.args(["--tenant", &profile.tenant_id.to_string(), "--store", &profile.store_id.to_string()]);
         command.arg("--operator-key-file").arg(&profile.operator_api_key_file).arg("--out").arg(answers);
