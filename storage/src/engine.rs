@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rocksdb::{
@@ -28,6 +30,10 @@ use crate::wal;
 /// Held locked while a process has the directory open: unlike RocksDB's own lock it can be taken before RocksDB reads
 /// anything, so that no torn tail is cut under a running writer.
 const LOCK_FILE: &str = "tally.lock";
+/// The lock is tried for a second: a child process that is just being started holds it too, between fork and exec,
+/// and a process that was killed holds it until the system has cleared it away.
+const LOCK_TRIES_MAX: u32 = 40;
+const LOCK_TRY_EVERY: Duration = Duration::from_millis(25);
 /// RocksDB's own family, which cannot be left out. Nothing is in it.
 const DEFAULT_FAMILY: &str = "default";
 /// What the families' shares of the write buffers add up to ([`buffers`]).
@@ -109,10 +115,17 @@ fn lock_directory(path: &Path) -> Result<File, StorageError> {
     let at = path.join(LOCK_FILE);
     let file = File::options().create(true).write(true).truncate(false).open(&at);
     let file = file.map_err(|error| io_failed("open the lock file", &at, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StorageError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(io_failed("lock the database directory", &at, &error)),
+    let mut tries = 1;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries == LOCK_TRIES_MAX => {
+                return Err(StorageError::InUse(path.to_owned()));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_TRY_EVERY),
+            Err(TryLockError::Error(error)) => return Err(io_failed("lock the database directory", &at, &error)),
+        }
+        tries += 1;
     }
 }
 

@@ -81,7 +81,8 @@ impl Rule {
             .filter(|&role| self.any_of.iter().any(|&permission| crate::credential::permits(role, permission)))
             .map(tally_api::api_key::Role::as_str)
             .collect();
-        let what = if self.any_of.is_empty() { "of any role".into() } else { format!("of role {}", roles.join(" or ")) };
+        let what =
+            if self.any_of.is_empty() { "of any role".into() } else { format!("of role {}", roles.join(" or ")) };
         format!("{anonymous}{who} {what}")
     }
 }
@@ -158,8 +159,7 @@ impl Door<'_> {
             return Ok(Caller(Some(Arc::new(credential))));
         }
         let scope = &credential.scope;
-        let permitted =
-            rule.any_of.is_empty() || rule.any_of.iter().any(|&permission| scope.permits(permission));
+        let permitted = rule.any_of.is_empty() || rule.any_of.iter().any(|&permission| scope.permits(permission));
         if !permitted {
             return Err(ApiError::new(ErrorCode::InsufficientPermissions, "the credential's roles do not allow this"));
         }

@@ -248,7 +248,11 @@ fn sort_members<'a>(text: &'a [u8], spans: &[(Span, Span)], surface: Surface) ->
             Err(rule) => Err(schema(format!("a member's name {rule}"))),
             Ok(name) => match members.slot(&name) {
                 Some((slot, field)) => {
-                    if slot.replace(value).is_some() { Err(bad(field, "occurs twice")) } else { Ok(()) }
+                    if slot.replace(value).is_some() {
+                        Err(bad(field, "occurs twice"))
+                    } else {
+                        Ok(())
+                    }
                 }
                 None => check_unknown(&mut unknown, name, value, surface),
             },
@@ -310,7 +314,7 @@ fn read_members(members: &Members<'_>, surface: Surface) -> Result<Frame, Reject
     };
     let signature = Signature::from_bytes(bytes("agent_signature", members.agent_signature)?);
     let payload = payload(payload_kind, members)?;
-    Frame::from_parts(&fields, &payload, &signature).map_err(|error| error.reject())
+    Frame::from_parts(&fields, &payload, signature).map_err(|error| error.reject())
 }
 
 fn is_null(value: Option<&[u8]>) -> bool {

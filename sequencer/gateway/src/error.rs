@@ -105,7 +105,9 @@ impl From<Refused> for ApiError {
             Refused::TooLarge { max, .. } => {
                 Self::new(ErrorCode::PayloadTooLarge, format!("the events of one request hold at most {max} bytes"))
             }
-            Refused::Draining => Self::new(ErrorCode::Draining, "the node is shutting down; nothing was taken").after(1),
+            Refused::Draining => {
+                Self::new(ErrorCode::Draining, "the node is shutting down; nothing was taken").after(1)
+            }
             Refused::ReadOnly(why) => {
                 tracing::warn!(%why, "refused a write: the node serves reads only");
                 Self::new(ErrorCode::ReadOnly, "the node serves reads only; nothing was taken").after(30)

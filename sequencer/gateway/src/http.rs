@@ -24,7 +24,7 @@ mod ves_proofs;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
 use axum::body::Body;
@@ -174,19 +174,22 @@ async fn run(gateway: &Arc<Gateway>, route: &'static Route, request: Request) ->
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let query = Query::read(parts.uri.query().unwrap_or_default(), route.parameters, route.is_ves())?;
     let path = parts.uri.path().to_owned();
-    let call = Call { gateway: Arc::clone(gateway), caller, params, query, path, headers: parts.headers, body };
+    let call = Call {
+        gateway: Arc::clone(gateway),
+        caller,
+        params,
+        query,
+        path,
+        headers: parts.headers,
+        body: Mutex::new(body),
+    };
     (route.handler)(call).await
 }
 
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 
 /// What every answer has, whatever it is an answer to.
-fn finish(
-    gateway: &Gateway,
-    route: Option<(usize, u64)>,
-    secure: Option<Secure>,
-    reply: Reply,
-) -> Response<Body> {
+fn finish(gateway: &Gateway, route: Option<(usize, u64)>, secure: Option<Secure>, reply: Reply) -> Response<Body> {
     let request_id = gateway.next_request_id();
     let mut response = reply.unwrap_or_else(|error| {
         gateway.metrics.on_error(error.code);

@@ -223,7 +223,11 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(64);
         let mut server = timed(server);
         let start = Instant::now();
-        let endless = async { while client.write_all(&[0; 32]).await.is_ok() { tokio::task::yield_now().await } };
+        let endless = async {
+            while client.write_all(&[0; 32]).await.is_ok() {
+                tokio::task::yield_now().await
+            }
+        };
         tokio::select! { () = endless => {}, result = server.shutdown() => result.unwrap() }
         assert!(start.elapsed() <= LINGER);
         let (_silent, server) = tokio::io::duplex(64);

@@ -113,7 +113,8 @@ impl Gateway {
     pub fn new(parts: GatewayParts) -> Result<Arc<Self>, GatewayError> {
         let mut prefix = [0; 4];
         getrandom::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
-        let GatewayParts { submitter, reader, core_metrics, clock, credentials, credential_key, control, config } = parts;
+        let GatewayParts { submitter, reader, core_metrics, clock, credentials, credential_key, control, config } =
+            parts;
         let ledger = Ledger::from_genesis(&reader.ledger().genesis_entry)
             .map_err(|error| GatewayError::Genesis(error.to_string()))?;
         Ok(Arc::new(Self {

@@ -3,6 +3,8 @@
 //! A body that says it is too long is refused before a byte of it is read; one that turns out to be is refused at the
 //! first byte too many, so an endless body costs the limit and no more (S-004). All bodies in flight share a budget.
 
+use std::sync::PoisonError;
+
 use axum::body::Body;
 use axum::http::header;
 use bytes::{Bytes, BytesMut};
@@ -49,7 +51,7 @@ impl Call {
 
     async fn bytes_up_to(&mut self, bytes_max: usize) -> Result<(Bytes, BytePermit), ApiError> {
         let permit = self.gateway.bodies.permit();
-        let body = std::mem::take(&mut self.body);
+        let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
         let timeout = self.gateway.config.limits.body_timeout;
         let read = tokio::time::timeout(timeout, read(body, bytes_max, permit)).await;
         let (bytes, permit) =

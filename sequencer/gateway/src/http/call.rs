@@ -4,7 +4,7 @@
 //! path and query are percent-decoded once. Messages name parameters of the route table, never what was sent.
 
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::http::HeaderMap;
@@ -25,7 +25,8 @@ pub(crate) struct Call {
     pub(super) query: Query,
     pub(super) path: String,
     pub(crate) headers: HeaderMap,
-    pub(super) body: Body,
+    /// A body may be handed to another thread but not shared; the lock makes it so, and is never contended.
+    pub(super) body: Mutex<Body>,
 }
 
 /// How long a read waits for its turn before the caller is told that the node is busy.
@@ -163,7 +164,10 @@ impl Query {
                 if lenient {
                     continue;
                 }
-                return Err(ApiError::new(ErrorCode::UnknownField, "the query has a parameter that the route does not have"));
+                return Err(ApiError::new(
+                    ErrorCode::UnknownField,
+                    "the query has a parameter that the route does not have",
+                ));
             };
             if found.iter().any(|(other, _)| *other == parameter.name) {
                 return Err(ApiError::field(parameter.name, "occurs twice"));

@@ -91,7 +91,14 @@ pub(crate) async fn feed(call: Call) -> Reply {
         return Err(ApiError::new(ErrorCode::RateLimitExceeded, "too many live feeds").after(10));
     };
     let (pages, receiver) = mpsc::channel(PAGES_AHEAD);
-    let feed = Feed { gateway: Arc::clone(&call.gateway), filter: Arc::new(filter), format, next, pages, sent: Instant::now() };
+    let feed = Feed {
+        gateway: Arc::clone(&call.gateway),
+        filter: Arc::new(filter),
+        format,
+        next,
+        pages,
+        sent: Instant::now(),
+    };
     tokio::spawn(feed.run(permit));
     Ok(respond::content(format.content_type(), Body::new(Pages(receiver))))
 }

@@ -106,9 +106,7 @@ pub(crate) async fn register(mut call: Call) -> Reply {
         valid_to: time("validTo", request.valid_to.as_deref())?,
     };
     match control(&call, Stream::control(tenant), event).await? {
-        Controlled::Accepted(receipt) => {
-            changed(tenant, agent, key_id, "the key is registered", Some(receipt.index))
-        }
+        Controlled::Accepted(receipt) => changed(tenant, agent, key_id, "the key is registered", Some(receipt.index)),
         // Another call was faster.
         Controlled::Refused(_) if call.gateway.reader.agent_keys(tenant, agent).iter().any(exists) => Err(taken()),
         Controlled::Refused(reject) => Err(ApiError::control(&reject)),
@@ -130,9 +128,13 @@ pub(crate) async fn rotate(mut call: Call) -> Reply {
         valid_to: time("validTo", request.valid_to.as_deref())?,
     };
     match control(&call, Stream::control(tenant), event).await? {
-        Controlled::Accepted(receipt) => {
-            changed(tenant, agent, key_id, "the new key is registered; the old one is valid until previousValidTo", Some(receipt.index))
-        }
+        Controlled::Accepted(receipt) => changed(
+            tenant,
+            agent,
+            key_id,
+            "the new key is registered; the old one is valid until previousValidTo",
+            Some(receipt.index),
+        ),
         Controlled::Refused(reject) => Err(ApiError::control(&reject)),
     }
 }

@@ -24,7 +24,11 @@ pub(crate) async fn ledger(call: Call) -> Reply {
         events_log_id: log_id(&info.ledger_id, LogKind::Events),
         verifier_keys: keys
             .into_iter()
-            .map(|(purpose, vkey, public_key)| VerifierKey { purpose: purpose.to_owned(), vkey: vkey.to_string(), public_key })
+            .map(|(purpose, vkey, public_key)| VerifierKey {
+                purpose: purpose.to_owned(),
+                vkey: vkey.to_string(),
+                public_key,
+            })
             .collect(),
         root_agent_id: info.genesis.root_agent,
         root_public_key: info.genesis.root_key,

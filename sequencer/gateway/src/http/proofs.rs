@@ -42,7 +42,9 @@ pub(crate) async fn inclusion(call: Call) -> Reply {
             let leaf_hash = if index.get() == 0 {
                 Some(reader.ledger().genesis.leaf_hash())
             } else {
-                Some(reader.event(index)?).filter(|event| caller.sees(event.frame.stream())).map(|event| event.leaf_hash())
+                Some(reader.event(index)?)
+                    .filter(|event| caller.sees(event.frame.stream()))
+                    .map(|event| event.leaf_hash())
             };
             let root = Some(newest.checkpoint.root).filter(|_| size == newest.checkpoint.size);
             Ok(Inclusion { index, size, leaf_hash, root, path: proof.path })

@@ -96,10 +96,9 @@ pub(crate) fn body_error(error: BodyError) -> ApiError {
         BodyError::Unknown => {
             ApiError::new(ErrorCode::UnknownField, "the request has a member that it should not have")
         }
-        BodyError::TooMany => ApiError::new(
-            ErrorCode::BatchTooLarge,
-            format!("a request holds at most {EVENTS_PER_REQUEST_MAX} events"),
-        ),
+        BodyError::TooMany => {
+            ApiError::new(ErrorCode::BatchTooLarge, format!("a request holds at most {EVENTS_PER_REQUEST_MAX} events"))
+        }
     }
 }
 

@@ -127,7 +127,8 @@ fn sequencer_id(reader: &Reader) -> [u8; 16] {
 fn receipt(reader: &Reader, sequencer_id: [u8; 16], of: &Receipt) -> Result<VesReceipt, ApiError> {
     let signed = reader.ves_receipt(of).map_err(|error| {
         tracing::error!(%error, "the receipt signer failed");
-        let message = "the events are in the log, but their receipts could not be signed; retry with the same event ids";
+        let message =
+            "the events are in the log, but their receipts could not be signed; retry with the same event ids";
         ApiError::new(ErrorCode::ServiceUnavailable, message).after(1)
     })?;
     Ok(VesReceipt {

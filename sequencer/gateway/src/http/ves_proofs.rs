@@ -162,8 +162,7 @@ pub(crate) async fn verify(mut call: Call) -> Reply {
     };
     let leaf = node("leaf_hash", &request.leaf_hash)?;
     let root = node("merkle_root", &request.merkle_root)?;
-    let path =
-        request.proof_path.iter().map(|text| node("proof_path", text)).collect::<Result<Vec<_>, ApiError>>()?;
+    let path = request.proof_path.iter().map(|text| node("proof_path", text)).collect::<Result<Vec<_>, ApiError>>()?;
     let reason = check(leaf, root, &path, request.leaf_index, request.leaf_count).err();
     respond::json(&VesVerifyAnswer {
         valid: reason.is_none(),
