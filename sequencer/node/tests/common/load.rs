@@ -9,7 +9,7 @@ use tally::keyfile::{self, KeyFile};
 use tally::profile::Profile;
 use tally_client::{Agent, ApiKey, Client, EventDraft, ProvenReceipt, RetryPolicy, SubmitOutcome, Trust, new_event_id};
 use tally_protocol::frame::Frame;
-use tally_protocol::id::{Sequence, Stream};
+use tally_protocol::id::{Sequence, StoreId, Stream};
 use tally_verify::{TrustRoot, verify_receipt_of_stranger};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -29,6 +29,8 @@ pub struct Load {
     pub acked: Vec<ProvenReceipt>,
     /// Sent; nobody knows.
     pub unknown: Vec<Frame>,
+    /// How much each event carries.
+    pub payload_bytes: usize,
     count: Arc<AtomicU64>,
 }
 
@@ -45,7 +47,8 @@ impl Load {
         let key = KeyFile::load(&profile.key_file).unwrap().key;
         let agent = Agent::new(profile.tenant_id, profile.agent_id, profile.key_id.get(), key);
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Self { runtime, profile, agent, acked: Vec::new(), unknown: Vec::new(), count: Arc::new(AtomicU64::new(0)) }
+        let count = Arc::new(AtomicU64::new(0));
+        Self { runtime, profile, agent, acked: Vec::new(), unknown: Vec::new(), payload_bytes: 0, count }
     }
 
     pub fn stream(&self) -> Stream {
@@ -81,12 +84,13 @@ impl Load {
         for _ in 0..WORKERS {
             let (client, agent) = (client.clone(), self.agent.clone());
             let (acked, ended, count) = (Arc::clone(&acked), Arc::clone(&ended), Arc::clone(&self.count));
-            let store = self.profile.store_id;
+            let (store, payload_bytes) = (self.profile.store_id, self.payload_bytes);
             workers.spawn(async move {
                 let mut brought = Brought::default();
                 while ended.load(Ordering::Relaxed) == 0 {
-                    let frames: Vec<Frame> =
-                        (0..BATCH).map(|_| event(&agent, store, count.fetch_add(1, Ordering::Relaxed))).collect();
+                    let frames: Vec<Frame> = (0..BATCH)
+                        .map(|_| event_of(&agent, store, count.fetch_add(1, Ordering::Relaxed), payload_bytes))
+                        .collect();
                     match client.submit(&frames).await {
                         Ok(outcomes) => {
                             for outcome in outcomes {
@@ -169,7 +173,11 @@ impl Load {
     }
 }
 
-pub fn event(agent: &Agent, store: tally_protocol::id::StoreId, n: u64) -> Frame {
+pub fn event(agent: &Agent, store: StoreId, n: u64) -> Frame {
+    event_of(agent, store, n, 0)
+}
+
+fn event_of(agent: &Agent, store: StoreId, n: u64, payload_bytes: usize) -> Frame {
     let draft = EventDraft {
         store,
         event_id: new_event_id().unwrap(),
@@ -177,7 +185,7 @@ pub fn event(agent: &Agent, store: tally_protocol::id::StoreId, n: u64) -> Frame
         entity_id: format!("order-{}", n % 97),
         event_type: "order.placed".to_owned(),
         created_at: CREATED_AT.to_owned(),
-        payload: format!("{{\"n\":{n}}}").into_bytes(),
+        payload: format!("{{\"fill\":\"{}\",\"n\":{n}}}", "x".repeat(payload_bytes)).into_bytes(),
     };
     agent.sign(&draft).unwrap()
 }
