@@ -3,6 +3,8 @@
 
 #[path = "http/common.rs"]
 mod common;
+#[path = "http/schema.rs"]
+mod schema;
 
 use common::{Setup, read_to_close};
 use tally_api::api_key::Role;

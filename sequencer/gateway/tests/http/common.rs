@@ -247,6 +247,7 @@ impl TestServer {
     }
 
     pub async fn send(&self, method: Method, key: &str, path: &str, body: Option<Vec<u8>>) -> Answer {
+        let name = method.to_string();
         let mut request = self.http.request(method, self.url(path));
         if !key.is_empty() {
             request = request.bearer_auth(key);
@@ -254,7 +255,9 @@ impl TestServer {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        Answer::read(request.send().await.unwrap()).await
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        crate::schema::check_answer(&name, path, answer.status.as_u16(), &answer.json);
+        answer
     }
 
     /// Frames in binary form.
@@ -262,7 +265,9 @@ impl TestServer {
         let body: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes().to_vec()).collect();
         let request = self.http.post(self.url("/v1/events")).bearer_auth(key);
         let request = request.header("content-type", tally_api::submit::FRAMES).body(body);
-        Answer::read(request.send().await.unwrap()).await
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        crate::schema::check_answer("POST", "/v1/events", answer.status.as_u16(), &answer.json);
+        answer
     }
 
     /// One frame in, which must be taken; gives its index.

@@ -188,6 +188,8 @@ async fn an_event_source_gets_events_with_ids_and_resumes_by_its_header() {
 async fn feeds_are_bounded_in_number_and_end_with_a_drain() {
     let mut setup = Setup::new();
     setup.config.limits.feeds_max = 2;
+    // A feed notices that its client is gone when it has something to say.
+    setup.config.limits.feed_heartbeat = Duration::from_millis(100);
     let server = setup.start().await;
     let key = server.operator();
     let mut a = Lines::open(&server, &key, "?from=now").await;
@@ -206,7 +208,10 @@ async fn feeds_are_bounded_in_number_and_end_with_a_drain() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let serving = server.stop_serving();
-    let end = a.next().await.unwrap();
+    let mut end = a.next().await.unwrap();
+    while end["type"] == "heartbeat" {
+        end = a.next().await.unwrap();
+    }
     assert_eq!((&end["type"], &end["reason"]), (&serde_json::json!("end"), &serde_json::json!("draining")));
     assert!(a.next().await.is_none());
     tokio::time::timeout(Duration::from_secs(15), serving).await.unwrap().unwrap().unwrap();

@@ -362,7 +362,7 @@ async fn half_closed_connections_are_answered_and_broken_ones_forgotten() {
         .await
         .unwrap();
     socket.write_all(frame.bytes()).await.unwrap();
-    socket.set_linger(Some(Duration::ZERO)).unwrap();
+    socket.set_zero_linger().unwrap();
     drop(socket);
     tokio::time::sleep(Duration::from_millis(300)).await;
     let answer = server.submit(&key, std::slice::from_ref(&frame)).await;

@@ -9,5 +9,6 @@ mod keys;
 mod log;
 mod operation;
 mod reads;
+mod schema;
 mod submit;
 mod ves;

@@ -89,8 +89,7 @@ async fn readiness_follows_the_state_of_the_core() {
     assert_eq!(server.get("", "/health").await.json, serde_json::json!({"status": "ok"}));
     // A failed durable write poisons the core: in flight becomes unknown, new writes are refused, reads go on.
     let index = server.submit_ok(&key, &server.event("{}")).await;
-    let faults = server.engine.faults();
-    faults.fail_sync(faults.syncs() + 1);
+    server.engine.faults().fail_sync(1);
     let lost = server.submit(&key, &[server.event("{}")]).await;
     assert_eq!((lost.status.as_u16(), lost.error()), (503, "OUTCOME_UNKNOWN"), "{lost:?}");
     assert!(lost.headers.contains_key("retry-after"));
@@ -251,7 +250,7 @@ async fn a_drain_answers_what_is_in_flight() {
     });
     assert_eq!(answer.json["results"][0]["status"], "accepted");
     tokio::time::timeout(Duration::from_secs(15), serving.unwrap()).await.unwrap().unwrap().unwrap();
-    assert!(tokio::net::TcpStream::connect(server.address).await.is_err(), "the listener is closed");
+    assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
