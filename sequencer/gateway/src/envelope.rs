@@ -402,3 +402,74 @@ pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const EVENT: &str = r#"{"ves_version":1,"event_id":"64527dd3-a654-4410-9327-e58a1492ce77","tenant_id":"64527dd3-a654-4410-9327-e58a1492ce77","store_id":"64527dd3-a654-4410-9327-e58a1492ce77","source_agent_id":"64527dd3-a654-4410-9327-e58a1492ce77","agent_key_id":1,"entity_type":"t","entity_id":"i","event_type":"e","created_at":"2026-01-01T00:00:00Z","payload_kind":0,"payload":{"a":[1,"x",null]},"payload_plain_hash":"0x0000000000000000000000000000000000000000000000000000000000000000","payload_cipher_hash":"0000000000000000000000000000000000000000000000000000000000000000","agent_signature":"00000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"}"#;
+
+    fn request(events: &[&str]) -> String {
+        let agent = "64527dd3-a654-4410-9327-e58a1492ce77";
+        format!("{{\"agentId\":\"{agent}\",\"events\":[{}]}}", events.join(","))
+    }
+
+    #[test]
+    fn a_frame_holds_what_the_envelope_said() {
+        let text = request(&[EVENT]);
+        let request = Request::read(text.as_bytes(), Surface::Ves).unwrap();
+        assert!(request.agent_id().is_some());
+        let frames = request.frames(Surface::Ves);
+        let frame = frames[0].as_ref().unwrap();
+        assert_eq!((frame.entity_type(), frame.entity_id(), frame.event_type()), ("t", "i", "e"));
+        assert_eq!(frame.payload(), br#"{"a":[1,"x",null]}"#);
+        assert_eq!(Request::read(text.as_bytes(), Surface::Native).err(), Some(BodyError::Unknown));
+    }
+
+    #[test]
+    fn an_event_with_very_many_members_is_refused_and_costs_little() {
+        let members: Vec<String> = (0..100_000).map(|n| format!("\"m{n}\":0")).collect();
+        let text = request(&[&format!("{{{}}}", members.join(",")), EVENT]);
+        let request = Request::read(text.as_bytes(), Surface::Ves).unwrap();
+        let frames = request.frames(Surface::Ves);
+        assert!(frames[0].is_err() && frames[1].is_ok());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+        /// However one event is damaged: if the whole is still JSON, its neighbours keep their fate; and the whole is
+        /// refused as malformed exactly when another reader finds no JSON in it.
+        #[test]
+        fn damage_inside_one_event_stays_there(
+            at in 0..EVENT.len(), cut in 0usize..6, insert in proptest::collection::vec(any::<u8>(), 0..4), native in any::<bool>(),
+        ) {
+            let mut damaged = EVENT.as_bytes().to_vec();
+            damaged.splice(at..(at + cut).min(EVENT.len()), insert);
+            let surface = if native { Surface::Native } else { Surface::Ves };
+            let mut text = b"{\"events\":[".to_vec();
+            text.extend_from_slice(EVENT.as_bytes());
+            text.push(b',');
+            text.extend_from_slice(&damaged);
+            text.push(b',');
+            text.extend_from_slice(EVENT.as_bytes());
+            text.extend_from_slice(b"]}");
+            let is_json = serde_json::from_slice::<serde::de::IgnoredAny>(&text).is_ok();
+            match Request::read(&text, surface) {
+                Err(BodyError::Malformed(_)) => {
+                    // The other reader looks at UTF-8 too; we leave that to the event.
+                    prop_assert!(!is_json);
+                }
+                Err(_) => {}
+                Ok(request) => {
+                    prop_assert!(is_json || core::str::from_utf8(&text).is_err());
+                    let frames = request.frames(surface);
+                    prop_assert!(frames.first().is_some_and(Result::is_ok));
+                    prop_assert!(frames.last().is_some_and(Result::is_ok));
+                }
+            }
+        }
+    }
+}

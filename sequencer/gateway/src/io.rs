@@ -19,9 +19,10 @@ use crate::metrics::GatewayMetrics;
 
 /// Enough to tell HTTP/1 from HTTP/2: the length of the latter's preface.
 const FIRST_BYTES: usize = 24;
-/// How long and how much a closing connection still listens.
+/// How long and how much a closing connection still listens: a body of the size limit, sent by a client that does not
+/// look at the answer before it has said everything.
 const LINGER: Duration = Duration::from_secs(2);
-const LINGER_BYTES_MAX: usize = 1 << 20;
+const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// The three clocks.
 #[derive(Debug, Clone, Copy)]
@@ -225,7 +226,7 @@ mod tests {
         let start = Instant::now();
         let endless = async {
             while client.write_all(&[0; 32]).await.is_ok() {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         };
         tokio::select! { () = endless => {}, result = server.shutdown() => result.unwrap() }

@@ -10,9 +10,7 @@ use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 use tally_api::api_key::{Role, StoreIds};
 use tally_api::event::EventEnvelope;
-use tally_core::{
-    Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Sequencer,
-};
+use tally_core::{Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Sequencer};
 use tally_gateway::{
     ApiKey, ControlSignError, ControlSigner, Credential, CredentialKey, CredentialStore, Environment, Gateway,
     GatewayConfig, GatewayParts, Limits, MemoryCredentials, Public, Scope,
@@ -23,9 +21,9 @@ use tally_protocol::id::{AgentId, EventId, StoreId, Stream, TenantId};
 use tally_protocol::time::LogTime;
 use tally_storage::Engine;
 use tally_storage::memory::MemoryEngine;
-use tally_testkit::build::{TestAgent, TestLedger, TestTenant};
-use tally_testkit::clock::ManualClock;
-use tally_testkit::keys::event_id;
+use tally_testkit::ManualClock;
+use tally_testkit::event_id;
+use tally_testkit::{TestAgent, TestLedger, TestTenant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -88,8 +86,7 @@ impl Setup {
         let mut core = Config::development();
         core.publish_interval = Duration::from_millis(10);
         core.commit_interval = Duration::from_secs(3600);
-        let config =
-            GatewayConfig { environment: Environment::Live, public: Public::NONE, limits: Limits::standard() };
+        let config = GatewayConfig { environment: Environment::Live, public: Public::NONE, limits: Limits::standard() };
         Self { config, core, control: true, tls: None }
     }
 
@@ -198,7 +195,11 @@ impl TestServer {
     /// An event of an agent of a tenant in one of its stores.
     pub fn event_of(&self, tenant: &TestTenant, store: u64, agent: u64, payload: &str) -> Frame {
         let agent = tenant.agent(agent);
-        agent.event(tenant.stream(store), self.event_id()).created_at(self.clock.wall()).payload(payload.as_bytes()).sign()
+        agent
+            .event(tenant.stream(store), self.event_id())
+            .created_at(self.clock.wall())
+            .payload(payload.as_bytes())
+            .sign()
     }
 
     /// An event of agent 1 of tenant 1 in store 1.
@@ -246,6 +247,7 @@ impl TestServer {
     }
 
     pub async fn send(&self, method: Method, key: &str, path: &str, body: Option<Vec<u8>>) -> Answer {
+        let name = method.to_string();
         let mut request = self.http.request(method, self.url(path));
         if !key.is_empty() {
             request = request.bearer_auth(key);
@@ -253,7 +255,9 @@ impl TestServer {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        Answer::read(request.send().await.unwrap()).await
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        crate::schema::check_answer(&name, path, answer.status.as_u16(), &answer.json);
+        answer
     }
 
     /// Frames in binary form.
@@ -261,7 +265,9 @@ impl TestServer {
         let body: Vec<u8> = frames.iter().flat_map(|frame| frame.bytes().to_vec()).collect();
         let request = self.http.post(self.url("/v1/events")).bearer_auth(key);
         let request = request.header("content-type", tally_api::submit::FRAMES).body(body);
-        Answer::read(request.send().await.unwrap()).await
+        let answer = Answer::read(request.send().await.unwrap()).await;
+        crate::schema::check_answer("POST", "/v1/events", answer.status.as_u16(), &answer.json);
+        answer
     }
 
     /// One frame in, which must be taken; gives its index.
@@ -312,12 +318,7 @@ pub async fn read_to_close(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-pub fn scope(
-    tenant: Option<TenantId>,
-    stores: Option<Vec<StoreId>>,
-    agent: Option<AgentId>,
-    roles: &[Role],
-) -> Scope {
+pub fn scope(tenant: Option<TenantId>, stores: Option<Vec<StoreId>>, agent: Option<AgentId>, roles: &[Role]) -> Scope {
     Scope { tenant, stores: stores.map(StoreIds), agent, roles: roles.to_vec() }
 }
 
