@@ -9,13 +9,13 @@
 //! - [`Workload`] makes seeded streams of events, with duplicates and bad ones mixed in;
 //! - [`ManualClock`] and [`TestRng`] are time and chance as values.
 
-mod build;
-mod check;
-mod clock;
-mod keys;
-mod reference;
-mod rng;
-mod workload;
+pub mod build;
+pub mod check;
+pub mod clock;
+pub mod keys;
+pub mod reference;
+pub mod rng;
+pub mod workload;
 
 pub use build::{Event, TestAgent, TestLedger, TestTenant};
 pub use check::{LogUnderTest, check_log};

@@ -51,7 +51,11 @@ const FLOORS: &[Floor] = &[
         ],
     },
     // sides: nothing but tests depends on them
-    Floor { package: "tally-testkit", folder: "sdk/testkit", may_use: &["tally-protocol", "tally-merkle"] },
+    Floor {
+        package: "tally-testkit",
+        folder: "sdk/testkit",
+        may_use: &["tally-protocol", "tally-merkle", "tally-verify"],
+    },
     Floor {
         package: "tally-bench",
         folder: "bench",

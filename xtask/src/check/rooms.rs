@@ -27,7 +27,7 @@ const ROOMS: &[Room] = &[
     // the bytes
     room("ed25519-zebra", PROTOCOL, &["sdk/protocol/src/key"]),
     room("curve25519-dalek", PROTOCOL, &["sdk/protocol/src/key"]),
-    room("rand_core", &["tally-protocol", "tally-core"], &[]),
+    room("rand_core", &["tally-protocol", "tally-core", "tally-verify", "tally-testkit"], &[]),
     room("sha2", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("blake3", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
@@ -48,7 +48,7 @@ const ROOMS: &[Room] = &[
     room("hyper-util", GATEWAY, &[]),
     room("http-body-util", GATEWAY, &[]),
     room("tower", GATEWAY, &[]),
-    room("rustls", GATEWAY, &[]),
+    room("rustls", &["tally-gateway", "tally-client"], &[]),
     room("tokio-rustls", GATEWAY, &[]),
     room("reqwest", &["tally-client"], &[]),
     // the binary and its measurements
