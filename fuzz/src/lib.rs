@@ -39,6 +39,15 @@ pub fn find(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
+/// Runs one input for a loop that has coverage to go by and needs no shape: `fuzz_targets/`.
+///
+/// # Panics
+/// When a law breaks, and when there is no target of that name.
+pub fn fire(name: &str, input: &[u8]) {
+    let target = find(name).expect("a target of that name");
+    let _ = (target.check)(input);
+}
+
 /// The shape of a refusal: the error's debug text without its numbers and quoted parts.
 pub fn shape_of(error: &impl core::fmt::Debug) -> Shape {
     let text = format!("{error:?}");

@@ -42,7 +42,7 @@ fn every_target_has_a_corpus_and_lawful_seeds() {
 fn every_file_that_decodes_is_under_fire() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut missing = Vec::new();
-    for folder in ["sdk/protocol/src", "sdk/merkle/src"] {
+    for folder in ["sdk/protocol/src", "sdk/merkle/src", "sdk/verify/src"] {
         for file in rust_files(&root, folder) {
             let text = std::fs::read_to_string(root.join(&file)).expect("the file can be read");
             let decodes = ["fn decode", "fn parse", "fn open(", "fn from_hex", "fn from_str", "fn is_canonical"];
@@ -54,6 +54,20 @@ fn every_file_that_decodes_is_under_fire() {
         }
     }
     assert_eq!(missing, [""; 0], "these files decode and no target reaches them");
+}
+
+#[test]
+fn every_target_runs_under_libfuzzer_too() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz_targets");
+    let manifest = std::fs::read_to_string(folder.join("Cargo.toml")).expect("the manifest can be read");
+    for target in TARGETS {
+        let file = std::fs::read_to_string(folder.join(format!("{}.rs", target.name))).unwrap_or_default();
+        assert!(file.contains(&format!("fire(\"{}\", input)", target.name)), "{} has no file", target.name);
+        assert!(manifest.contains(&format!("name = \"{}\"\n", target.name)), "{} is not built", target.name);
+    }
+    let files = std::fs::read_dir(folder).expect("the folder can be read").flatten();
+    let files = files.filter(|file| file.path().extension().is_some_and(|ext| ext == "rs")).count();
+    assert_eq!(files, TARGETS.len(), "a file for no target");
 }
 
 fn rust_files(root: &std::path::Path, folder: &str) -> Vec<String> {

@@ -2,6 +2,9 @@
 //!
 //! Gives the environment to build with. Looks first, installs second (Debian packages when root, else the `libclang`
 //! wheel from PyPI into the cache folder), and otherwise fails with one line that names what is missing.
+//!
+//! The environment is left alone wherever the build finds libclang by itself: a changed `LIBCLANG_PATH` makes cargo run
+//! the binding generator again, and that compiles RocksDB again.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -31,22 +34,23 @@ fn compiler() -> Outcome {
     fail("a C++17 compiler is missing (RocksDB is C++): install Debian's `g++` or set CXX")
 }
 
-/// The folder to set as `LIBCLANG_PATH`, or nothing where the loader finds libclang by itself.
+/// The folder to set as `LIBCLANG_PATH`, or nothing where the build finds libclang by itself.
 fn libclang() -> Outcome<Option<PathBuf>> {
     if let Some(given) = std::env::var_os("LIBCLANG_PATH") {
         if holds_libclang(Path::new(&given)) {
             return Ok(None);
         }
-        say!("LIBCLANG_PATH={} holds no libclang.so; looking elsewhere", given.to_string_lossy());
+        return fail(format!("LIBCLANG_PATH={} holds no libclang.so; correct or unset it", given.to_string_lossy()));
     }
-    if let Some(folder) = installed_libclang() {
-        return Ok(Some(folder));
+    if is_installed() {
+        return Ok(None);
+    }
+    if holds_libclang(&wheel_folder()) {
+        return Ok(Some(wheel_folder()));
     }
     say!("libclang is missing (RocksDB's bindings are made with it); installing it once");
-    if apt_install("libclang-dev")
-        && let Some(folder) = installed_libclang()
-    {
-        return Ok(Some(folder));
+    if apt_install("libclang-dev") && is_installed() {
+        return Ok(None);
     }
     if let Some(folder) = wheel_libclang() {
         return Ok(Some(folder));
@@ -64,21 +68,14 @@ fn holds_libclang(folder: &Path) -> bool {
     entries.flatten().any(|entry| wanted(&entry.file_name().to_string_lossy()))
 }
 
-fn installed_libclang() -> Option<PathBuf> {
-    let mut folders: Vec<PathBuf> = ["/usr/lib", "/usr/local/lib", "/opt"]
-        .iter()
-        .filter_map(|parent| std::fs::read_dir(parent).ok())
-        .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm")))
-        .map(|path| path.join("lib"))
-        .collect();
-    folders.sort();
-    // The newest LLVM first; then the places of other distributions.
-    folders.reverse();
+/// Whether libclang lies where the binding generator looks: LLVM's own folders and the loader's.
+fn is_installed() -> bool {
+    let llvm = ["/usr/lib", "/usr/lib64", "/usr/local"].iter().filter_map(|parent| std::fs::read_dir(parent).ok());
+    let llvm = llvm.flat_map(|entries| entries.flatten().map(|entry| entry.path()));
+    let llvm = llvm.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("llvm")));
     let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
-    folders.extend([multiarch, "/usr/lib64".into(), "/usr/lib".into(), "/usr/local/lib".into()].map(PathBuf::from));
-    folders.push(wheel_folder());
-    folders.into_iter().find(|folder| holds_libclang(folder))
+    let plain = [multiarch.as_str(), "/usr/lib64", "/usr/lib", "/usr/local/lib"].map(PathBuf::from);
+    llvm.map(|path| path.join("lib")).chain(plain).any(|folder| holds_libclang(&folder))
 }
 
 fn wheel_folder() -> PathBuf {

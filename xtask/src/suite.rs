@@ -86,6 +86,7 @@ fn cargo_test(scope: &[&str], verbose: bool) -> Outcome<Count> {
 /// Reads cargo's output line by line: keeps the sums, shows a line per binary, and what a failing one said.
 struct Report {
     verbose: bool,
+    package: String,
     binary: String,
     kept: Vec<String>,
     count: Count,
@@ -94,7 +95,14 @@ struct Report {
 
 impl Report {
     fn new(verbose: bool) -> Report {
-        Report { verbose, binary: String::new(), kept: Vec::new(), count: Count::default(), compiled: 0 }
+        Report {
+            verbose,
+            package: String::new(),
+            binary: String::new(),
+            kept: Vec::new(),
+            count: Count::default(),
+            compiled: 0,
+        }
     }
 
     fn on_line(&mut self, line: &str) {
@@ -102,11 +110,8 @@ impl Report {
             say!("{line}");
         }
         let trimmed = line.trim_start();
-        if let Some(binary) = trimmed.strip_prefix("Running ").or_else(|| trimmed.strip_prefix("Doc-tests ")) {
-            binary.split(" (").next().unwrap_or(binary).clone_into(&mut self.binary);
-            if let Some(package) = binary.rsplit('/').next().and_then(|file| file.split('-').next()) {
-                self.binary = format!("{package} {}", self.binary);
-            }
+        if let Some(label) = self.label(trimmed) {
+            self.binary = label;
             self.kept.clear();
         } else if let Some(count) = parse_result(trimmed) {
             self.on_result(count);
@@ -120,6 +125,20 @@ impl Report {
         } else {
             self.kept.push(line.to_owned());
         }
+    }
+
+    /// What runs next, if this line says so: the crate, then the file. Cargo names the crate only with its unit tests,
+    /// which come first.
+    fn label(&mut self, line: &str) -> Option<String> {
+        if let Some(package) = line.strip_prefix("Doc-tests ") {
+            return Some(format!("{package}: doc tests"));
+        }
+        let (target, path) = line.strip_prefix("Running ")?.split_once(" (")?;
+        if target.starts_with("unittests ") {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            file.rsplit_once('-').map_or(file, |(package, _)| package).clone_into(&mut self.package);
+        }
+        Some(format!("{}: {}", self.package, target.trim_start_matches("unittests ")))
     }
 
     fn on_result(&mut self, count: Count) {
@@ -178,6 +197,7 @@ mod tests {
     fn counts_add_up_over_binaries() {
         let mut report = Report::new(false);
         for line in [
+            "   Compiling tally-x v0.1.0",
             "     Running unittests src/lib.rs (target/release/deps/tally_x-0123)",
             "test a ... ok",
             "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
@@ -187,6 +207,17 @@ mod tests {
             report.on_line(line);
         }
         assert_eq!(report.finish(true), Count { passed: 3, failed: 0, ignored: 1 });
+    }
+
+    #[test]
+    fn every_binary_is_named_with_its_crate() {
+        let mut report = Report::new(false);
+        let unit = "Running unittests src/lib.rs (target/release/deps/tally_x-0123)";
+        assert_eq!(report.label(unit).as_deref(), Some("tally_x: src/lib.rs"));
+        let laws = "Running tests/laws.rs (target/release/deps/laws-4567)";
+        assert_eq!(report.label(laws).as_deref(), Some("tally_x: tests/laws.rs"));
+        assert_eq!(report.label("Doc-tests tally_x").as_deref(), Some("tally_x: doc tests"));
+        assert_eq!(report.label("test a ... ok"), None);
     }
 
     #[test]

@@ -26,19 +26,22 @@ pub struct Package {
 }
 
 impl Tree {
-    /// Reads every file that git tracks or would add.
+    /// Reads every file that git tracks or would add; without git, every file that is not obviously made.
     ///
     /// # Errors
-    /// If git does not answer.
+    /// If the folder cannot be read.
     pub fn read(root: &Path) -> Outcome<Tree> {
         let mut git = command("git");
         git.current_dir(root).args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]);
-        let names = output(&mut git).map_err(|error| Failure(format!("failed to list the files: {error}")))?;
+        let names = match output(&mut git) {
+            Ok(names) => names.split('\0').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            Err(_) => walk(root, "")?,
+        };
         let mut files = BTreeMap::new();
-        for name in names.split('\0').filter(|name| !name.is_empty()) {
+        for name in names {
             // A file deleted but not yet committed has a name and no bytes: it is gone.
-            if let Ok(bytes) = std::fs::read(root.join(name)) {
-                files.insert(name.to_owned(), String::from_utf8(bytes).ok());
+            if let Ok(bytes) = std::fs::read(root.join(&name)) {
+                files.insert(name, String::from_utf8(bytes).ok());
             }
         }
         Ok(Tree { files })
@@ -74,11 +77,15 @@ impl Tree {
         self.texts().filter(|(name, _)| name.ends_with(".rs")).map(|(name, text)| (name, Source::parse(name, text)))
     }
 
-    /// Every crate of the workspace, by folder.
+    /// Every crate of the workspace, by folder: the members of the top manifest, or without one every crate there is.
     #[must_use]
     pub fn packages(&self) -> Vec<Package> {
+        let top = self.text("Cargo.toml").unwrap_or_default();
+        let members = top.split_once("members = [").and_then(|(_, rest)| rest.split_once(']')).map(|(list, _)| list);
+        let is_member = |folder: &str| members.is_none_or(|list| list.contains(&format!("\"{folder}\"")));
         let manifests = self.texts().filter_map(|(name, text)| Some((name.strip_suffix("/Cargo.toml")?, text)));
         manifests
+            .filter(|(folder, _)| is_member(folder))
             .map(|(folder, text)| Package { folder: folder.to_owned(), manifest: Manifest::parse(text) })
             .filter(|package| !package.manifest.name.is_empty())
             .collect()
@@ -91,5 +98,38 @@ impl Tree {
             .iter()
             .filter(|package| file.strip_prefix(&package.folder).is_some_and(|rest| rest.starts_with('/')))
             .max_by_key(|package| package.folder.len())
+    }
+}
+
+/// Every file below a folder, without what is built, run or installed there.
+fn walk(root: &Path, below: &str) -> Outcome<Vec<String>> {
+    const MADE: &[&str] = &[".git", "target", "tally-data", "node_modules", "artifacts"];
+    let entries = std::fs::read_dir(root.join(below))
+        .map_err(|error| Failure(format!("failed to list {}: {error}", root.join(below).display())))?;
+    let mut names = Vec::new();
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+        if !entry.path().is_dir() {
+            names.push(path);
+        } else if !MADE.contains(&name.as_str()) {
+            names.extend(walk(root, &path)?);
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn walking_finds_what_git_knows() {
+        let root = crate::shell::root();
+        let walked = walk(&root, "").expect("the folder can be read");
+        for name in ["Cargo.toml", "xtask/src/tree.rs", ".ci/run"] {
+            assert!(walked.iter().any(|file| file == name), "{name} was not found");
+        }
+        assert!(!walked.iter().any(|file| file.starts_with("target/") || file.starts_with(".git/")));
     }
 }

@@ -7,6 +7,8 @@ use crate::Target;
 mod json;
 mod log;
 mod names;
+mod offline;
+mod proofs;
 mod records;
 mod wire;
 
@@ -26,6 +28,9 @@ pub const TARGETS: &[Target] = &[
     log::TLOG_PROOF,
     log::TILES,
     log::BUNDLE,
+    proofs::PROOF,
+    offline::EVENT_BUNDLE,
+    offline::PROOF_FILE,
     names::NAMES,
     names::TIMES,
 ];

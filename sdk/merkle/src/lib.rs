@@ -25,7 +25,8 @@ pub use error::{FrontierError, NodeAbsent, OutOfStep, ProofError, TileError, Tre
 pub use frontier::Frontier;
 pub use prove::{consistency_path, consistency_proof, inclusion_path, inclusion_proof, root_at};
 pub use run_tree::RunTree;
-pub use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 pub use source::NodeSource;
 pub use tiles::{Edge, FullTile, TILE_BYTES, TILE_WIDTH, TileHashes, TileNodes, TileTree};
 pub use verify::{verify_consistency, verify_inclusion};
+
+pub use tally_protocol::proof::{ConsistencyProof, InclusionProof};

@@ -6,11 +6,11 @@
 
 use tally_protocol::hash::{NodeHash, RootHash, empty_root};
 use tally_protocol::id::{Index, TreeSize};
+use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 
 use crate::error::TreeError;
 use crate::frontier::join;
 use crate::node::{Sibling, border_peaks, peaks, siblings};
-use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 use crate::source::NodeSource;
 
 /// The path of the leaf at `index` to the root at `size`, from the leaf upwards.

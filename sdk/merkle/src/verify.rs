@@ -6,10 +6,10 @@
 //! bind its size: believe the two only together, out of one signed checkpoint. Roots are public: comparison is plain.
 
 use tally_protocol::hash::{LeafHash, NodeHash, RootHash, empty_root, node};
+use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 
 use crate::error::ProofError;
 use crate::node::path_parts;
-use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 
 /// That `leaf` is at the proof's index in the tree of the proof's size whose root is `root` (RFC 9162 section
 /// 2.1.3.2).

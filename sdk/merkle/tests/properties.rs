@@ -10,6 +10,7 @@ use tally_merkle::{
 };
 use tally_protocol::hash::{LeafHash, NodeHash, RootHash};
 use tally_protocol::id::{Index, TreeSize};
+use tally_protocol::tile::TileId;
 
 #[allow(dead_code, reason = "each test file uses its part of the oracle")]
 mod reference;
@@ -55,6 +56,7 @@ type Store = BTreeMap<(u8, u64), std::sync::Arc<[u8]>>;
 fn keep(store: &mut Store, tiles: Vec<FullTile>) {
     for tile in tiles {
         assert_eq!(tile.bytes.len(), TILE_BYTES);
+        assert_eq!(TileId::full(tile.level, tile.index), Ok(tile.id()));
         assert!(store.insert((tile.level, tile.index), tile.bytes).is_none(), "a full tile is given once");
     }
 }
@@ -185,7 +187,7 @@ fn the_shared_path_is_as_long_as_it_can_be() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn how_leaves_are_cut_into_runs_changes_nothing(

@@ -1,4 +1,4 @@
-//! The gates that cargo and its tools hold: format, clippy, docs, cargo-deny, wasm32.
+//! The gates that cargo and other tools hold: format, vectors, clippy, docs, cargo-deny, wasm32.
 //!
 //! Takes the chosen names; runs each gate with its output shown. A tool that is not installed is named in one line
 //! and skipped, as `docs/operating/building.md` lists; everything that comes with the toolchain must pass.
@@ -18,6 +18,7 @@ pub struct Gate {
 /// Every gate, cheapest first.
 pub const GATES: &[Gate] = &[
     Gate { name: "fmt", run: fmt },
+    Gate { name: "vectors", run: vectors },
     Gate { name: "deny", run: deny },
     Gate { name: "clippy", run: clippy },
     Gate { name: "doc", run: doc },
@@ -42,7 +43,15 @@ pub fn run(wanted: &dyn Fn(&str) -> bool) -> Outcome<Vec<&'static str>> {
 }
 
 fn fmt() -> Outcome {
-    shell::run(cargo().args(["fmt", "--all", "--check"]))
+    shell::run(cargo().args(["fmt", "--all", "--", "--check", "-l"]))
+}
+
+fn vectors() -> Outcome {
+    if !on_path("python3") {
+        say!("vectors        skipped: python3 is not installed");
+        return Ok(());
+    }
+    crate::vectors::run(&["--check".to_owned()])
 }
 
 fn clippy() -> Outcome {
@@ -66,7 +75,7 @@ fn deny() -> Outcome {
 
 fn wasm() -> Outcome {
     let target = "wasm32-unknown-unknown";
-    if !has_target(target) {
+    if !has_target(target) && shell::output(command("rustup").args(["target", "add", target])).is_err() {
         say!("wasm           skipped: the target {target} is not installed (`rustup target add {target}`)");
         return Ok(());
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tally_protocol::hash::{LeafHash, NodeHash, RootHash};
 use tally_protocol::id::TreeSize;
+use tally_protocol::tile::TileId;
 
 use super::nodes::{TileHashes, subtree_root};
 use super::{HASH_BYTES, TILE_BYTES, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles, partial_width};
@@ -25,6 +26,14 @@ pub struct FullTile {
     pub index: u64,
     /// 256 hashes, 8192 bytes.
     pub bytes: Arc<[u8]>,
+}
+
+impl FullTile {
+    /// The tile's name.
+    #[must_use]
+    pub const fn id(&self) -> TileId {
+        TileId { level: self.level, index: self.index, width: TILE_WIDTH as u16 }
+    }
 }
 
 impl core::fmt::Debug for FullTile {

@@ -12,7 +12,7 @@ pub use edge::{Edge, FullTile};
 pub use nodes::{TileHashes, TileNodes, TileTree};
 
 /// Hashes in a full tile.
-pub const TILE_WIDTH: usize = 256;
+pub const TILE_WIDTH: usize = tally_protocol::limits::TILE_WIDTH as usize;
 
 /// Bytes of a full tile.
 pub const TILE_BYTES: usize = TILE_WIDTH * HASH_BYTES;

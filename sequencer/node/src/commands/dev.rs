@@ -46,7 +46,7 @@ async fn serve(args: &DevArgs) -> Result<(), Failure> {
 }
 
 fn open(data: &std::path::Path, adopt_fence: bool, address: SocketAddr) -> Result<(Rooms, Made), Failure> {
-    let keys = Keys::load_or_create(&layout::dev_keys(data))?;
+    let keys = Keys::load_or_create(data)?;
     let pipeline = tally_core::Config { adopt_fence, ..tally_core::Config::development() };
     let plan = Plan {
         data: data.to_owned(),

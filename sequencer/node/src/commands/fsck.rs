@@ -221,6 +221,9 @@ impl Fsck {
 
     fn finish(mut self) -> Result<Report, Failure> {
         let size = self.frontier.size();
+        self.audit.settle(&mut self.rng);
+        let tiles = self.audit.take_tiles();
+        self.check_tiles(&tiles)?;
         if let Some(record) = self.fence.filter(|record| record.size > size) {
             let why = format!("the log ends at size {size}, but size {} was fenced: entries are missing", record.size);
             self.problems.push(Problem::at(Index::new(size.get()), "fence_truncated", &why));

@@ -20,7 +20,7 @@ use crate::profile::Profile;
 use crate::wire::Rooms;
 use crate::{layout, random};
 
-/// The keys of a development node; one per purpose, all in one folder, all marked.
+/// The keys of a development node; one per purpose, all marked. The agent's lies with what clients need.
 pub(super) struct Keys {
     pub(super) receipt: SigningKey,
     pub(super) checkpoint: SigningKey,
@@ -34,20 +34,23 @@ const AGENT_KEY: &str = "agent.key";
 
 impl Keys {
     /// Reads the keys; makes those that are missing.
-    pub(super) fn load_or_create(folder: &Path) -> Result<Self, Failure> {
+    pub(super) fn load_or_create(data: &Path) -> Result<Self, Failure> {
         use std::os::unix::fs::DirBuilderExt as _;
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| Failure::file("create", folder, &error))?;
+        let (folder, client) = (layout::dev_keys(data), layout::dev_client(data));
+        for folder in [&folder, &client] {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|error| Failure::file("create", folder, &error))?;
+        }
         let key = |name: &str| Ok(KeyFile::load_or_create(&folder.join(name), Purpose::Development)?.key);
         Ok(Self {
             receipt: key("receipt.key")?,
             checkpoint: key("checkpoint.key")?,
             root: key("root.key")?,
             tenant_root: key("tenant-root.key")?,
-            agent: key(AGENT_KEY)?,
+            agent: KeyFile::load_or_create(&client.join(AGENT_KEY), Purpose::Development)?.key,
             credentials: SecretFile::load_or_create(&folder.join("credentials.secret"), Purpose::Development)?.secret,
         })
     }
@@ -112,8 +115,7 @@ fn profile(rooms: &Rooms, data: &Path, path: &Path, url: &str) -> Result<(Profil
     let ledger = rooms.reader().ledger().clone();
     let known = Profile::load(path)?;
     let first_start = known.is_none();
-    let folder = path.parent().unwrap_or(Path::new(""));
-    std::fs::create_dir_all(folder).map_err(|error| Failure::file("create", folder, &error))?;
+    let folder = layout::dev_client(data);
     let mut profile = match known {
         Some(profile) if profile.ledger_id != ledger.ledger_id => {
             let what =
@@ -129,7 +131,7 @@ fn profile(rooms: &Rooms, data: &Path, path: &Path, url: &str) -> Result<(Profil
             store_id: random::store_id()?,
             agent_id: random::agent_id()?,
             key_id: KeyId::new(1),
-            key_file: layout::dev_keys(data).join(AGENT_KEY),
+            key_file: folder.join(AGENT_KEY),
             api_key_file: folder.join("api-key"),
             operator_api_key_file: folder.join("operator-api-key"),
         },

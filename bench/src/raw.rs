@@ -1,0 +1,93 @@
+//! The raw rate: how many signatures this machine verifies per second with the same code, on all cores, doing nothing
+//! else. Every other rate is quoted beside this one, because machines differ.
+
+use std::convert::Infallible;
+use std::time::{Duration, Instant};
+
+use rand_core::{TryCryptoRng, TryRng};
+use tally_protocol::frame::Frame;
+use tally_protocol::key::{PublicKey, VerifyItem, verify_batch};
+
+use crate::Failure;
+use crate::events::{Form, Maker};
+
+/// Signatures verified together; what the node gathers at the most.
+pub const BATCH: usize = 2048;
+
+/// Signatures per second over all cores, best of three rounds.
+///
+/// # Errors
+/// If events cannot be made or a signature does not verify.
+pub fn verify_rate(maker: &Maker) -> Result<f64, Failure> {
+    let items = items(maker)?;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut best = 0.0_f64;
+    for _ in 0..3 {
+        best = best.max(round(&items, workers, Duration::from_secs(2))?);
+    }
+    Ok(best)
+}
+
+fn items(maker: &Maker) -> Result<Vec<VerifyItem>, Failure> {
+    // Only one request in fifty keeps its frames; that many are enough to go round.
+    let requests = maker.make(Form::Frames, BATCH * 50 * 2)?;
+    let frames = requests.iter().filter_map(|request| request.sample.as_ref()).flatten();
+    let key_of = |frame: &Frame| -> Option<PublicKey> {
+        maker.agents.iter().find(|agent| agent.id == frame.agent_id()).map(|agent| agent.key.public_key())
+    };
+    let item = |frame: &Frame| {
+        let public_key = key_of(frame).ok_or("an event of a stranger")?;
+        Ok(VerifyItem { public_key, message: *frame.signing_hash().as_bytes(), signature: frame.signature() })
+    };
+    frames.map(item).collect::<Result<Vec<_>, &str>>().map_err(str::to_owned)
+}
+
+fn round(items: &[VerifyItem], workers: usize, time: Duration) -> Result<f64, Failure> {
+    let start = Instant::now();
+    let counts: Vec<Result<usize, Failure>> = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(move || worker(items, time))).collect();
+        handles.into_iter().map(|handle| handle.join().unwrap_or_else(|_| Err("a worker died".into()))).collect()
+    });
+    let total: usize = counts.into_iter().sum::<Result<usize, _>>()?;
+    Ok(total as f64 / start.elapsed().as_secs_f64())
+}
+
+fn worker(items: &[VerifyItem], time: Duration) -> Result<usize, Failure> {
+    let start = Instant::now();
+    let mut count = 0;
+    while start.elapsed() < time {
+        for batch in items.chunks_exact(BATCH) {
+            if !verify_batch(batch, &mut System).into_iter().all(|good| good) {
+                return Err("a good signature was refused".into());
+            }
+            count += batch.len();
+        }
+    }
+    Ok(count)
+}
+
+/// Randomness of the operating system, in the form batch verification takes.
+struct System;
+
+impl TryRng for System {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        let mut bytes = [0; 4];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        let mut bytes = [0; 8];
+        self.try_fill_bytes(&mut bytes)?;
+        Ok(u64::from_le_bytes(bytes))
+    }
+
+    fn try_fill_bytes(&mut self, out: &mut [u8]) -> Result<(), Infallible> {
+        getrandom::fill(out).expect("the operating system gives random bytes");
+        Ok(())
+    }
+}
+
+impl TryCryptoRng for System {}

@@ -1,0 +1,118 @@
+//! What a stranger checks offline: bundles of one event, and proof files against an entry.
+//!
+//! The mutator has no keys. Under a trusted ledger, whatever still verifies must therefore say what the seed said.
+
+use std::sync::LazyLock;
+
+use tally_merkle::{Frontier, RunTree};
+use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
+use tally_protocol::id::{Index, Sequence, TreeSize};
+use tally_protocol::jcs;
+use tally_protocol::proof::TlogProof;
+use tally_protocol::time::LogTime;
+use tally_testkit::{TestAgent, TestLedger, TestTenant, event_id, store_id};
+use tally_verify::{Bundle, Ledger, Placed, TrustRoot, verify_tlog_proof};
+
+use crate::{Shape, Target, shape_of};
+
+pub(super) const EVENT_BUNDLE: Target = Target {
+    name: "event-bundle",
+    about: "offline bundles of one event, decoded and verified",
+    files: &["sdk/verify/src/bundle.rs"],
+    words: &[
+        b"\"format\":\"tally-bundle/1\"",
+        b"tally-bundle/2",
+        b"\"inclusion_path\":[]",
+        b"\"index\":0",
+        b"9007199254740991",
+        b"null",
+        b"[]",
+        b",",
+        b"=",
+        b"\"extra\":1",
+        b"\\n",
+        b" ",
+    ],
+    seeds: || vec![SEED.bundle.encode(), pretty(&SEED.bundle.encode())],
+    check: event_bundle,
+};
+
+pub(super) const PROOF_FILE: Target = Target {
+    name: "proof-file",
+    about: "proof files verified against an entry and a key",
+    files: &["sdk/verify/src/tlog_proof.rs"],
+    words: &[b"c2sp.org/tlog-proof@v1\n", b"extra AAAA\n", b"index ", b"\n\n", b"=", b"\n", "\u{2014} ".as_bytes()],
+    seeds: || vec![SEED.proof.clone().into_bytes()],
+    check: proof_file,
+};
+
+struct Seed {
+    ledger: Ledger,
+    bundle: Bundle,
+    entry: Vec<u8>,
+    proof: String,
+}
+
+static SEED: LazyLock<Seed> = LazyLock::new(|| {
+    let now = LogTime::from_micros(1_767_322_800_000_000);
+    let (issuer, tenant) = (TestLedger::new("example.org/tally", now), TestTenant::new(1));
+    let agent: TestAgent = tenant.agent(1);
+    let stream = tally_protocol::id::Stream::new(tenant.id, store_id(1));
+    let frame = agent.event(stream, event_id(1)).payload(b"{\"sku\":\"a-1\"}").sign();
+    let ledger = Ledger::from_genesis(&issuer.genesis.encode()).expect("the seed's genesis is lawful");
+    let index = Index::new(1);
+    let placed = Placed { index, sequence: Sequence::new(1), sequenced_at: now, public_key: agent.public_key() };
+    let entry = placed.entry_of(&frame).encode().to_vec();
+    let other = |number: u8| tally_protocol::hash::leaf(&[number]);
+    let leaves = [issuer.genesis.leaf_hash(), tally_protocol::hash::leaf(&entry), other(2), other(3), other(4)];
+    let tree = RunTree::extend(&mut Frontier::new(), &leaves);
+    let checkpoint = Checkpoint::new("example.org/tally", TreeSize::new(5), tree.root());
+    let signed = SignedCheckpoint::sign(checkpoint, &[&issuer.receipt_key]).expect("the seed's checkpoint is lawful");
+    let path = tree.path(index);
+    let proof = TlogProof { extra: None, index, path: path.clone(), checkpoint: signed.note.clone() }.encode();
+    let bundle = Bundle::assemble(&ledger, &frame, &placed, path, signed.note);
+    assert!(bundle.verify(&TrustRoot::ledger(ledger.id())).verified(), "the seed verifies");
+    Seed { ledger, bundle, entry, proof }
+});
+
+/// The same JSON with white space: reading is blind to it.
+fn pretty(json: &[u8]) -> Vec<u8> {
+    let value: serde_json::Value = serde_json::from_slice(json).expect("a bundle is JSON");
+    serde_json::to_vec_pretty(&value).expect("JSON can be written")
+}
+
+fn event_bundle(input: &[u8]) -> Shape {
+    let bundle = match Bundle::decode(input) {
+        Ok(bundle) => bundle,
+        Err(error) => return shape_of(&error),
+    };
+    let written = bundle.encode();
+    assert_eq!(jcs::is_canonical(&written), Ok(()), "what was written is not canonical");
+    assert_eq!(Bundle::decode(&written).as_ref(), Ok(&bundle), "what was written reads as another bundle");
+    assert_eq!(jcs::is_canonical(input).is_ok(), written == input, "a canonical bundle that is written in another way");
+    // Trusting nothing must not panic either; it proves only that the bundle is whole in itself.
+    let alone = bundle.verify(&TrustRoot::default()).verified();
+    let report = bundle.verify(&TrustRoot::ledger(SEED.ledger.id()));
+    if let Some(proven) = report.proven() {
+        assert!(alone, "trusting a ledger verified what trusting nothing did not");
+        let same = Bundle { checkpoint: SEED.bundle.checkpoint.clone(), ..bundle.clone() };
+        assert_eq!(same, SEED.bundle, "forged");
+        assert_eq!((proven.index, proven.size), (SEED.bundle.index, TreeSize::new(5)));
+        return "verified".to_owned();
+    }
+    format!("{:?}", report.first_failure().map(|failed| failed.check))
+}
+
+fn proof_file(input: &[u8]) -> Shape {
+    let Ok(text) = core::str::from_utf8(input) else { return "not text".to_owned() };
+    let report = verify_tlog_proof(text, &SEED.entry, SEED.ledger.verifier_keys());
+    if let Some(proven) = report.proven() {
+        assert_eq!((proven.index, proven.size), (SEED.bundle.index, TreeSize::new(5)), "forged");
+        let read = TlogProof::parse(text).expect("a verified proof parses");
+        assert_eq!(read.path, SEED.bundle.inclusion_path, "forged");
+        return format!("verified {}", read.extra.is_some());
+    }
+    let why = report.first_failure().map(|failed| (failed.check, failed.why)).expect("what is not proven failed");
+    let words = why.1.split(|c: char| !c.is_alphabetic()).filter(|word| word.len() > 1).take(6);
+    format!("{:?} {}", why.0, words.collect::<Vec<_>>().join(" "))
+}
