@@ -8,6 +8,8 @@
 //! The scripts' packages are installed once, pinned by hash, into the user's cache folder (`tally/foreign`, outside the
 //! checkout); what is missing for that is named in one line. All trust starts from the ledger id alone.
 
+#![expect(clippy::unwrap_used, reason = "a test's helper panics as the test does")]
+
 mod common;
 #[path = "foreign/tools.rs"]
 mod tools;
