@@ -3,10 +3,10 @@
 
 It trusts one thing, the ledger id, and is written from docs/formats/ alone. From the node's C2SP log (`/log/`) it
 downloads the published checkpoint and every entry, finds the keys in the genesis entry, and checks: the ledger id, the
-checkpoint's signatures, the root over all entries, every hash tile, every agent's signature. Then it checks what
-agents kept (`--answer`): VES receipts and proven receipts. `--older` is an earlier checkpoint, whose root must be the
-root of a prefix; `--save` keeps this one for the next audit. Prints one JSON object of what it checked; the first claim
-that does not hold ends it with status 1.
+checkpoint's signatures, the root over all entries, every hash tile, every agent's signature; then what agents kept
+(`--answer`): VES receipts and proven receipts; then a stream's commitments (`--stream`), rebuilt from the entries.
+`--older` is an earlier checkpoint, whose root must be the root of a prefix; `--save` keeps this one for the next audit.
+Prints one JSON object of what it checked; the first claim that does not hold ends it with status 1.
 """
 
 import argparse
@@ -240,6 +240,48 @@ def check_answer(answer, tree, entries, genesis, ledger_id):
     return len(answer.get("receipts", [])), len(proven)
 
 
+def ves_root(leaves):
+    """docs/formats/commitment.md: filled up with padding to the next power of two; gives root and padded count."""
+    nodes = leaves + [sha256(b"VES_PAD_LEAF_V1")] * ((1 << (len(leaves) - 1).bit_length()) - len(leaves))
+    padded = len(nodes)
+    while len(nodes) > 1:
+        nodes = [sha256(b"VES_NODE_V1", nodes[at], nodes[at + 1]) for at in range(0, len(nodes), 2)]
+    return nodes[0], padded
+
+
+def check_commitment(commitment, events, first, state, stream, ledger_id):
+    """One commitment of a stream, from its events; gives the new state root."""
+    last, count = commitment["sequence_end"], commitment["leaf_count"]
+    need(commitment["sequence_start"] == first and last == first + count - 1, "a commitment's range has a gap or overlap")
+    leaves = [sha256(b"VES_LEAF_V1", stream, struct.pack(">Q", sequence), events[sequence]["signing_hash"],
+                     events[sequence]["signature"]) for sequence in range(first, last + 1)]
+    root, padded = ves_root(leaves)
+    need(commitment["merkle_root"] == root.hex(), "a commitment's root is not its events'")
+    need(commitment["padded_leaf_count"] == padded == 1 << commitment["tree_depth"], "a commitment's tree has another shape")
+    need(commitment["prev_state_root"] == state.hex(), "a commitment does not follow the one before")
+    state = sha256(b"VES_STATE_ROOT_V1", sha256(b"VES_STREAM_V1", stream), state, root, struct.pack(">QQI", first, last, count))
+    need(commitment["new_state_root"] == state.hex(), "a commitment's state root does not follow")
+    batch = bytearray(sha256(b"TALLY_ID_V1", ledger_id, b"commitment", state)[:16])
+    batch[6], batch[8] = batch[6] & 0x0F | 0x80, batch[8] & 0x3F | 0x80
+    need(commitment["batch_id"].replace("-", "") == batch.hex(), "a commitment has another name")
+    return state
+
+
+def check_commitments(node, name, entries, ledger_id):
+    """All commitments of a stream, from sequence 1 on; gives how many there are and how many events they cover."""
+    tenant, store = name.split("/")
+    stream = bytes.fromhex((tenant + store).replace("-", ""))
+    events = {event["sequence"]: event for event in map(read_event, entries[1:]) if event["tenant"] + event["store"] == stream}
+    count, state, covered, after = 0, bytes(32), 0, ""
+    while after is not None:
+        page = json.loads(node.get(f"/api/v1/ves/commitments?tenant_id={tenant}&store_id={store}&limit=100{after}"))
+        for commitment in page["commitments"]:
+            state = check_commitment(commitment, events, covered + 1, state, stream, ledger_id)
+            count, covered = count + 1, commitment["sequence_end"]
+        after = f"&after={page['next_after']}" if page["next_after"] is not None else None
+    return count, covered
+
+
 def audit(options):
     ledger_id = bytes.fromhex(options.ledger_id)
     with open(options.api_key_file) as file:
@@ -257,13 +299,17 @@ def audit(options):
         need(tree.get_root(older["size"]) == older["root"], "an older checkpoint is not of a prefix")
     report = {"origin": genesis["origin"], "size": checkpoint["size"], "root": checkpoint["root"].hex(),
               "older": len(options.older), "tiles": check_tiles(node, entries), "agent_signatures": check_agents(entries),
-              "ves_receipts": 0, "proven_receipts": 0}
+              "ves_receipts": 0, "proven_receipts": 0, "commitments": 0, "committed_events": 0}
     for name in options.answer:
         with open(name, encoding="utf-8") as file:
             for answer in json.load(file):
                 ves, proven = check_answer(answer, tree, entries, genesis, ledger_id)
                 report["ves_receipts"] += ves
                 report["proven_receipts"] += proven
+    for name in options.stream:
+        count, covered = check_commitments(node, name, entries, ledger_id)
+        report["commitments"] += count
+        report["committed_events"] += covered
     if options.save:
         with open(options.save, "w", encoding="utf-8", newline="") as file:
             file.write(published)
@@ -279,6 +325,7 @@ def main():
     parser.add_argument("--save", metavar="FILE", help="keep the published checkpoint in this file")
     parser.add_argument("--older", action="append", default=[], metavar="FILE", help="an earlier published checkpoint")
     parser.add_argument("--answer", action="append", default=[], metavar="FILE", help="a JSON array of ingest answers")
+    parser.add_argument("--stream", action="append", default=[], metavar="TENANT/STORE", help="check this stream's commitments")
     try:
         print(json.dumps(audit(parser.parse_args())))
     except Broken as broken:

@@ -1,6 +1,6 @@
 //! The foreign scripts with their packages, installed once per set of pins into the user's cache folder.
 //!
-//! Needs Python 3.9 or newer with pip, Node.js 20.19 or newer with npm, and a package registry at the first run. Gives
+//! Needs Python 3.11 or newer with pip, Node.js 20.19 or newer with npm, and a package registry at the first run. Gives
 //! the scripts as commands; what is missing is one line that says what to install. A set is installed beside its place
 //! and moved there whole, so that neither a broken installation nor another test at the same time leaves a half one.
 
@@ -20,7 +20,7 @@ const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/foreign");
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// The scripts, ready to run.
-pub struct Tools {
+pub(crate) struct Tools {
     python_packages: PathBuf,
     node_packages: PathBuf,
 }
@@ -30,7 +30,7 @@ impl Tools {
     ///
     /// # Errors
     /// One line that names what is missing.
-    pub fn installed() -> Result<Self, String> {
+    pub(crate) fn installed() -> Result<Self, String> {
         let _alone = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let cache = cache_dir()?;
         let python = install(&cache, "python", &["requirements.txt"], install_python)?;
@@ -57,21 +57,21 @@ impl Tools {
     }
 
     /// `@noble/ed25519`'s verdicts on a file of signature vectors.
-    pub fn node_verdicts(&self, vectors: &str) -> Value {
+    pub(crate) fn node_verdicts(&self, vectors: &str) -> Value {
         let mut command = self.node("verdicts.mjs");
         command.arg(vectors);
         report(command)
     }
 
     /// OpenSSL's verdicts on a file of signature vectors.
-    pub fn python_verdicts(&self, vectors: &str) -> Value {
+    pub(crate) fn python_verdicts(&self, vectors: &str) -> Value {
         let mut command = self.python("verdicts.py");
         command.arg(vectors);
         report(command)
     }
 
     /// `auditor.py` on a node, whose ledger id is trusted.
-    pub fn auditor(&self, node: &Node, profile: &Profile, extra: &[&OsStr]) -> Command {
+    pub(crate) fn auditor(&self, node: &Node, profile: &Profile, extra: &[&OsStr]) -> Command {
         let mut command = self.python("auditor.py");
         command.args(["--url", node.url(), "--ledger-id", &profile.ledger_id.to_hex(), "--api-key-file"]);
         command.arg(&profile.operator_api_key_file).args(extra);
@@ -79,12 +79,12 @@ impl Tools {
     }
 
     /// Runs `auditor.py`, which must find everything in order; gives its report.
-    pub fn audit(&self, node: &Node, profile: &Profile, extra: &[&OsStr]) -> Value {
+    pub(crate) fn audit(&self, node: &Node, profile: &Profile, extra: &[&OsStr]) -> Value {
         report(self.auditor(node, profile, extra))
     }
 
     /// Runs `agent.mjs` with so many events over the VES surface; gives its report. The answers go into a file.
-    pub fn agent(&self, node: &Node, profile: &Profile, count: u32, answers: &Path) -> Value {
+    pub(crate) fn agent(&self, node: &Node, profile: &Profile, count: u32, answers: &Path) -> Value {
         let mut command = self.node("agent.mjs");
         command.args(["--url", node.url(), "--ledger-id", &profile.ledger_id.to_hex(), "--count", &count.to_string()]);
         command.args(["--tenant", &profile.tenant_id.to_string(), "--store", &profile.store_id.to_string()]);
@@ -141,7 +141,7 @@ fn install_python(folder: &Path) -> Result<(), String> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--target"]);
     pip.arg(folder).arg("--requirement").arg(folder.join("requirements.txt"));
-    run(pip, "Python 3.9 or newer with pip (Debian: python3 and python3-pip) and a package index")
+    run(pip, "Python 3.11 or newer with pip (Debian: python3 and python3-pip) and a package index")
 }
 
 fn install_node(folder: &Path) -> Result<(), String> {
