@@ -107,7 +107,8 @@ impl CheckpointStore {
 }
 
 fn note(key: &[u8], value: &[u8]) -> Result<String, StorageError> {
-    String::from_utf8(value.to_vec()).map_err(|_| StorageError::bad_value(Family::Checkpoints, key, "note is not UTF-8"))
+    String::from_utf8(value.to_vec())
+        .map_err(|_| StorageError::bad_value(Family::Checkpoints, key, "note is not UTF-8"))
 }
 
 fn decode_latest(value: &Bytes) -> Option<LatestCheckpoint> {

@@ -73,7 +73,8 @@ impl CommitmentStore {
         };
         let bad = |reason| StorageError::bad_value(Family::Commitments, id.as_slice(), reason);
         let key = Key::from_slice(&value).ok_or_else(|| bad("names no range"))?;
-        let value = self.engine.get(Family::Commitments, &key)?.ok_or_else(|| bad("names a range that is not there"))?;
+        let value =
+            self.engine.get(Family::Commitments, &key)?.ok_or_else(|| bad("names a range that is not there"))?;
         let commitment = decode(&Row { key: key.as_slice().to_vec().into(), value })?;
         if commitment.batch_id != batch_id {
             return Err(bad("names another commitment's range"));
@@ -113,10 +114,10 @@ fn key_of(commitment: &Commitment) -> Key {
 }
 
 fn decode(row: &Row) -> Result<Commitment, StorageError> {
-    let bad = |reason: String| StorageError::bad_value(Family::Commitments, &row.key, reason);
-    let commitment = Commitment::decode(&row.value).map_err(|error| bad(error.to_string()))?;
+    let bad = |reason: &str| StorageError::bad_value(Family::Commitments, &row.key, reason);
+    let commitment = Commitment::decode(&row.value).map_err(|error| bad(&error.to_string()))?;
     if key_of(&commitment).as_slice() != row.key.as_ref() {
-        return Err(bad("belongs under another key".to_owned()));
+        return Err(bad("belongs under another key"));
     }
     Ok(commitment)
 }

@@ -19,7 +19,7 @@ pub struct RocksConfig {
     /// Threads that flush and compact.
     pub background_jobs: i32,
     /// Bytes of write-ahead log after which the families that hold the oldest file back are flushed: bounds the disk
-    /// it takes and the time of a start (about one second per 200 MiB).
+    /// it takes and the time of a start (about a second of CPU per 200 MiB).
     pub wal_bytes_max: u64,
 }
 

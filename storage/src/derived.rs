@@ -68,9 +68,10 @@ impl DerivedIndex {
         let keys: Vec<Key> =
             ids.iter().map(|(stream, event)| EventIdKey::new(&self.lookup, stream, event).encode()).collect();
         let values = self.engine.multi_get(Family::EventIds, &keys)?;
-        let found = keys.iter().zip(values).map(|(key, value)| {
-            value.map(|value| position(Family::EventIds, key.as_slice(), &value)).transpose()
-        });
+        let found = keys
+            .iter()
+            .zip(values)
+            .map(|(key, value)| value.map(|value| position(Family::EventIds, key.as_slice(), &value)).transpose());
         found.collect()
     }
 

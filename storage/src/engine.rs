@@ -9,6 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use rocksdb::{
@@ -28,6 +30,10 @@ use crate::wal;
 /// Held locked while a process has the directory open: unlike RocksDB's own lock it can be taken before RocksDB reads
 /// anything, so that no torn tail is cut under a running writer.
 const LOCK_FILE: &str = "tally.lock";
+/// The lock is tried for a second: a child process that is just being started holds it too, between fork and exec,
+/// and a process that was killed holds it until the system has cleared it away.
+const LOCK_TRIES_MAX: u32 = 40;
+const LOCK_TRY_EVERY: Duration = Duration::from_millis(25);
 /// RocksDB's own family, which cannot be left out. Nothing is in it.
 const DEFAULT_FAMILY: &str = "default";
 /// What the families' shares of the write buffers add up to ([`buffers`]).
@@ -109,10 +115,17 @@ fn lock_directory(path: &Path) -> Result<File, StorageError> {
     let at = path.join(LOCK_FILE);
     let file = File::options().create(true).write(true).truncate(false).open(&at);
     let file = file.map_err(|error| io_failed("open the lock file", &at, &error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StorageError::InUse(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(io_failed("lock the database directory", &at, &error)),
+    let mut tries = 1;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if tries == LOCK_TRIES_MAX => {
+                return Err(StorageError::InUse(path.to_owned()));
+            }
+            Err(TryLockError::WouldBlock) => thread::sleep(LOCK_TRY_EVERY),
+            Err(TryLockError::Error(error)) => return Err(io_failed("lock the database directory", &at, &error)),
+        }
+        tries += 1;
     }
 }
 
@@ -279,7 +292,13 @@ impl Rocks {
 
     fn rocks_batch(&self, batch: &Batch) -> Result<WriteBatch, StorageError> {
         let mut out = WriteBatch::with_capacity_bytes(batch.bytes() + batch.len() * 16 + 64);
-        for op in &batch.ops {
+        let mut ops: Vec<&Op> = batch.ops.iter().collect();
+        // Neighbours in key order go into a write buffer for about two thirds of the CPU. The sort is stable, so changes
+        // of one key keep their order; a cleared family's changes would not.
+        if !batch.ops.iter().any(|op| matches!(op, Op::Clear { .. })) {
+            ops.sort_by(|left, right| place(left).cmp(&place(right)));
+        }
+        for op in ops {
             match op {
                 Op::Put { family, key, value } => out.put_cf(self.family(*family)?, key, value),
                 Op::Delete { family, key } => out.delete_cf(self.family(*family)?, key),
@@ -323,7 +342,11 @@ impl Engine for Rocks {
             options.set_iterate_upper_bound(to.as_slice());
         }
         let mut rows = self.db.raw_iterator_cf_opt(self.family(range.family)?, options);
-        if range.reverse { rows.seek_to_last() } else { rows.seek_to_first() }
+        if range.reverse {
+            rows.seek_to_last();
+        } else {
+            rows.seek_to_first();
+        }
         read_rows(&mut rows, range)
     }
 
@@ -369,6 +392,14 @@ impl Engine for Rocks {
             writes_stopped: self.number(Family::Runs, properties::IS_WRITE_STOPPED) != 0,
             torn_tail_bytes: self.torn_tail_bytes,
         }
+    }
+}
+
+/// Where a change goes.
+fn place(op: &Op) -> (Family, &[u8]) {
+    match op {
+        Op::Put { family, key, .. } | Op::Delete { family, key } => (*family, key.as_slice()),
+        Op::Clear { family } => (*family, &[]),
     }
 }
 

@@ -92,7 +92,7 @@ impl StorageError {
         }
     }
 
-    pub(crate) fn bad_value(family: Family, key: &[u8], reason: impl ToString) -> Self {
-        Self::BadValue { family, key: tally_protocol::hash::hex(key), reason: reason.to_string() }
+    pub(crate) fn bad_value(family: Family, key: &[u8], reason: &str) -> Self {
+        Self::BadValue { family, key: tally_protocol::hash::hex(key), reason: reason.to_owned() }
     }
 }

@@ -93,8 +93,7 @@ impl EventLog {
             runs.push(run);
         }
         let limit = max_runs - runs.len();
-        let range =
-            ScanRange { family: Family::Runs, from: RunKey(from).encode(), to: None, reverse: false, limit };
+        let range = ScanRange { family: Family::Runs, from: RunKey(from).encode(), to: None, reverse: false, limit };
         for row in self.engine.scan(&range)? {
             runs.push(decode_run(row)?);
         }
@@ -110,7 +109,11 @@ impl EventLog {
         let Some(first) = self.first_of(stream, sequence)? else { return Ok(None) };
         let key = RunKey(first).encode();
         let Some(value) = self.engine.get(Family::Runs, &key)? else {
-            return Err(StorageError::bad_value(Family::Positions, &stream.to_bytes(), "names a run that is not there"));
+            return Err(StorageError::bad_value(
+                Family::Positions,
+                &stream.to_bytes(),
+                "names a run that is not there",
+            ));
         };
         decode_run(Row { key: key.as_slice().to_vec().into(), value }).map(Some)
     }
@@ -141,11 +144,11 @@ impl EventLog {
 }
 
 fn decode_run(row: Row) -> Result<StoredRun, StorageError> {
-    let bad = |reason: String| StorageError::bad_value(Family::Runs, &row.key, reason);
-    let key = RunKey::decode(&row.key).ok_or_else(|| bad("not a run's key".to_owned()))?;
-    let run = StoredRun::decode(row.value).map_err(|error| bad(error.to_string()))?;
+    let bad = |reason: &str| StorageError::bad_value(Family::Runs, &row.key, reason);
+    let key = RunKey::decode(&row.key).ok_or_else(|| bad("not a run's key"))?;
+    let run = StoredRun::decode(row.value).map_err(|error| bad(&error.to_string()))?;
     if run.header().first_index != key.0 {
-        return Err(bad(format!("run starts at position {}", run.header().first_index)));
+        return Err(bad(&format!("run starts at position {}", run.header().first_index)));
     }
     Ok(run)
 }

@@ -209,8 +209,8 @@ fn check_short(header: &Header, rest: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a record starts here. Its first bytes are a sequence number below 2^56, so the eighth is zero; no frame
-/// has a zero byte in a client's text, so no client can write what looks like a record.
+/// Whether a record starts here. Its first bytes are a sequence number below 2^56, so the eighth is zero; the texts of
+/// a client's event hold no zero byte, so they cannot pass for a record and keep a node from starting.
 fn starts_whole_record(bytes: &[u8]) -> bool {
     let Some(header) = Header::read(bytes) else {
         return false;

@@ -161,6 +161,8 @@ hash_type! {
     RecipientsHash;
     /// The VES key proof-of-possession hash.
     PopHash;
+    /// The keyed hash under which an API key is kept.
+    ApiKeyHash;
     /// The ledger's identity: the leaf hash of its genesis entry.
     LedgerId;
     /// A log's identity on chain.
@@ -372,6 +374,14 @@ pub fn ves_receipt(stream: &Stream, event: &EventId, sequence: Sequence, signing
 #[must_use]
 pub fn ves_pop(key: &[u8]) -> PopHash {
     PopHash(sha256(&[VES_POP, key]))
+}
+
+/// The hash under which an API key is kept: keyed BLAKE3 under the node's secret, so that a stolen database alone does
+/// not let anyone test guesses.
+#[must_use]
+pub fn api_key(secret: &[u8; 32], key: &[u8]) -> ApiKeyHash {
+    let under = blake3::derive_key("tally api keys at rest v1", secret);
+    ApiKeyHash(*blake3::keyed_hash(&under, key).as_bytes())
 }
 
 /// Which of a ledger's two logs.

@@ -16,12 +16,15 @@ use zeroize::Zeroize;
 
 use crate::hash::hex;
 
-/// How many signatures share one batch equation. Beyond this the sum per signature hardly falls, while what a single
-/// bad signature costs (its batch is cut in half again and again) grows.
+/// How many signatures share one batch equation. Beyond this the cost per signature does not fall any more.
 const BATCH_ITEMS_MAX: usize = 1024;
-
-/// Below this many signatures a failed batch is checked one by one: halving further would cost more.
-const BISECT_ITEMS_MIN: usize = 4;
+/// With fewer signatures than this a batch saves nothing.
+const BATCH_ITEMS_MIN: usize = 4;
+/// A failed batch is cut into this many: a single bad one is found at about three times the cost of the batch.
+const FAILED_BATCH_PARTS: usize = 4;
+/// A failed batch of at most this many is checked one by one. Cutting further would save little when one is bad, and
+/// cost much more when many are: so a flood of bad signatures costs at most about twice what single checks would.
+const SINGLE_ITEMS_MAX: usize = 64;
 
 /// L, the order of the prime-order subgroup, little-endian (RFC 8032 section 5.1).
 const ORDER: [u8; 32] = [
@@ -247,8 +250,8 @@ pub struct VerifyItem {
 
 /// Checks many signatures together; the i-th answer is [`verify`]'s for the i-th item.
 ///
-/// Signatures of one key share work, so it pays to bring a key's signatures together. A failed batch is halved until
-/// the bad ones are found. `rng` blinds the sum: a forger who could foretell it could craft signatures that cancel
+/// Signatures of one key share work, so it pays to bring a key's signatures together. A failed batch is cut into
+/// smaller ones until the bad ones are found. `rng` blinds the sum: a forger who could foretell it could craft signatures that cancel
 /// each other, so it must be seeded unpredictably; 16 bytes are drawn per signature and attempt.
 pub fn verify_batch(items: &[VerifyItem], rng: &mut impl CryptoRng) -> Vec<bool> {
     let mut answers = vec![false; items.len()];
@@ -269,25 +272,27 @@ pub fn verify_batch(items: &[VerifyItem], rng: &mut impl CryptoRng) -> Vec<bool>
 }
 
 fn verify_chunk(chunk: &[(usize, zebra::batch::Item)], rng: &mut impl CryptoRng, answers: &mut [bool]) {
-    if chunk.len() < BISECT_ITEMS_MIN {
+    if chunk.len() >= BATCH_ITEMS_MIN && verify_together(chunk, rng) {
+        for (at, _) in chunk {
+            answers[*at] = true;
+        }
+    } else if chunk.len() <= SINGLE_ITEMS_MAX {
         for (at, item) in chunk {
             answers[*at] = item.clone().verify_single().is_ok();
         }
-        return;
+    } else {
+        for part in chunk.chunks(chunk.len().div_ceil(FAILED_BATCH_PARTS)) {
+            verify_chunk(part, rng, answers);
+        }
     }
+}
+
+fn verify_together(chunk: &[(usize, zebra::batch::Item)], rng: &mut impl CryptoRng) -> bool {
     let mut batch = zebra::batch::Verifier::new();
     for (_, item) in chunk {
         batch.queue(item.clone());
     }
-    if batch.verify(&mut *rng).is_ok() {
-        for (at, _) in chunk {
-            answers[*at] = true;
-        }
-        return;
-    }
-    let (left, right) = chunk.split_at(chunk.len() / 2);
-    verify_chunk(left, rng, answers);
-    verify_chunk(right, rng, answers);
+    batch.verify(rng).is_ok()
 }
 
 /// `R` canonically encoded and `S < L`: what can be said without touching the curve.

@@ -86,8 +86,7 @@ impl From<NoteError> for TlogProofError {
 /// A proof as a file: one entry's index and path, and the checkpoint they belong to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlogProof {
-    /// Opaque bytes that nothing authenticates; this log puts the entry there, so that the file suffices to compute
-    /// the leaf.
+    /// Opaque bytes that nothing authenticates, such as the entry; this log's own files have none.
     pub extra: Option<Vec<u8>>,
     /// The entry's position.
     pub index: Index,

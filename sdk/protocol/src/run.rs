@@ -292,12 +292,7 @@ impl RunBuilder {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&header), body);
         head[CRC_AT..].copy_from_slice(&crc.to_be_bytes());
         let hash = hash::run(&bytes);
-        Ok(EncodedRun {
-            bytes: bytes.into(),
-            hash,
-            first_index: self.header.first_index,
-            count: self.header.count,
-        })
+        Ok(EncodedRun { bytes: bytes.into(), hash, first_index: self.header.first_index, count: self.header.count })
     }
 }
 

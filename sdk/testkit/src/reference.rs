@@ -46,6 +46,7 @@ struct Accepted {
     frame: Frame,
     public_key: PublicKey,
     place: Placement,
+    control: Option<ControlEvent>,
 }
 
 /// The naive log.
@@ -68,6 +69,11 @@ impl ReferenceLog {
             Ok(public_key) => Expected::Accepted(self.append(frame, public_key, wall)),
             Err(other) => other,
         }
+    }
+
+    /// Appends an event without judging it: what a dishonest sequencer could write and sign.
+    pub fn append_unjudged(&mut self, frame: &Frame, public_key: PublicKey, wall: LogTime) -> Placement {
+        self.append(frame, public_key, wall)
     }
 
     /// How many entries there are, genesis included.
@@ -147,7 +153,8 @@ impl ReferenceLog {
         let entry = EventEntry::of_frame(frame, frame.signing_hash(), sequence, public_key, sequenced_at);
         let index = Index::new(self.size() as u64);
         let place = Placement { index, sequence, sequenced_at, leaf_hash: entry.leaf_hash() };
-        self.events.push(Accepted { frame: frame.clone(), public_key, place });
+        let control = frame.stream().is_control().then(|| ControlEvent::decode(frame.event_type(), frame.payload()));
+        self.events.push(Accepted { frame: frame.clone(), public_key, place, control: control.and_then(Result::ok) });
         place
     }
 
@@ -160,9 +167,9 @@ impl ReferenceLog {
     /// All tenants and keys, by replaying every control event.
     fn keys(&self) -> Keys {
         let mut keys = Keys::new(&self.genesis);
-        for event in self.events.iter().filter(|event| event.frame.stream().is_control()) {
-            if let Ok(control) = ControlEvent::decode(event.frame.event_type(), event.frame.payload()) {
-                keys.apply(&event.frame.stream(), &control, event.place.sequenced_at);
+        for event in &self.events {
+            if let Some(control) = &event.control {
+                keys.apply(&event.frame.stream(), control, event.place.sequenced_at);
             }
         }
         keys

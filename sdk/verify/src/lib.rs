@@ -19,6 +19,7 @@ mod receipt;
 mod report;
 mod tlog_proof;
 
+pub use audit::{Finding, LogAudit, Place, Rule, Signed, Tally, Verdict};
 pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_FORMAT, Bundle, BundleError};
 pub use consistency::{ExtensionError, verify_extension};
 pub use ledger::{Ledger, TrustRoot, open_checkpoint};

@@ -79,7 +79,7 @@ pub enum Command {
     Fsck(FsckArgs),
     /// Fetch the offline bundle (or proof file) of one event.
     Bundle(BundleArgs),
-    /// List, register, rotate, expire and revoke agents' signing keys.
+    /// List, register, rotate and revoke agents' signing keys.
     Keys(KeysArgs),
     /// Print a shell completion script.
     Completions(CompletionsArgs),
@@ -163,7 +163,7 @@ pub struct KeygenArgs {
 }
 
 /// Where the node is and who calls.
-#[derive(Debug, Clone, Args)]
+#[derive(Clone, Args)]
 pub struct NodeArgs {
     /// The node's address. Default: the profile's.
     #[arg(long, env = "TALLY_URL")]
@@ -171,6 +171,9 @@ pub struct NodeArgs {
     /// File that holds the API key (mode 0600). The variable TALLY_API_KEY goes before it. Default: the profile's.
     #[arg(long, value_name = "FILE", env = "TALLY_API_KEY_FILE")]
     pub api_key_file: Option<PathBuf>,
+    /// The API key itself; from the variable only, because others can read a command line.
+    #[arg(long, hide = true, env = "TALLY_API_KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
     /// A profile as `tally dev` writes it: address, keys and ids.
     #[arg(long, value_name = "FILE", env = "TALLY_PROFILE", default_value = "tally-data/dev/profile.json")]
     pub profile: PathBuf,
@@ -180,6 +183,12 @@ pub struct NodeArgs {
     /// How long to retry, in seconds, before giving up.
     #[arg(long, default_value_t = 30)]
     pub timeout: u64,
+}
+
+impl std::fmt::Debug for NodeArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NodeArgs").field("url", &self.url).field("profile", &self.profile).finish_non_exhaustive()
+    }
 }
 
 /// Who signs, and into which stream.
@@ -260,7 +269,7 @@ pub struct WatchArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "from"])]
     pub resume_file: Option<PathBuf>,
     /// Only events of this tenant.
-    #[arg(long, value_name = "UUID", requires = "store")]
+    #[arg(long, value_name = "UUID")]
     pub tenant: Option<TenantId>,
     /// Only events of this store.
     #[arg(long, value_name = "UUID", requires = "tenant")]

@@ -18,7 +18,7 @@ pub enum Exit {
     Usage,
     /// A proof, a signature or a log is wrong.
     Invalid,
-    /// The node refused at least one event by a rule; retrying unchanged is useless.
+    /// The node refused a request or an event by a rule; retrying unchanged is useless.
     Rejected,
     /// The node did not answer, or takes no writes now; retrying unchanged is safe.
     Unavailable,
@@ -59,7 +59,7 @@ impl Exit {
             Self::Failed => "something failed: a file, a database, a server fault",
             Self::Usage => "the command line or the configuration is refused; nothing was done",
             Self::Invalid => "a proof, a signature or a log is wrong",
-            Self::Rejected => "the node refused at least one event; retrying unchanged is useless",
+            Self::Rejected => "the node refused a request or an event; retrying unchanged is useless",
             Self::Unavailable => "the node did not answer or takes no writes now; retrying is safe",
             Self::InUse => "another process holds the data directory, the fence or the address",
         }

@@ -9,6 +9,7 @@ pub mod adapters;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod connect;
 pub mod exit;
 pub mod keyfile;
 pub mod layout;

@@ -63,12 +63,12 @@ mod tests {
             let stream = Stream::from_bytes(&stream);
             let key = CommitmentKey::Range { stream, first: Sequence::new(first) };
             prop_assert!(key.encode().as_slice().starts_with(CommitmentKey::of_stream(&stream).as_slice()));
-            crate::keys::check::round_trip(key, CommitmentKey::encode, CommitmentKey::decode);
+            crate::keys::check::round_trip(&key, CommitmentKey::encode, CommitmentKey::decode);
         }
 
         #[test]
         fn a_batch_key_reads_back_as_written(id: [u8; 16]) {
-            crate::keys::check::round_trip(CommitmentKey::Batch(id), CommitmentKey::encode, CommitmentKey::decode);
+            crate::keys::check::round_trip(&CommitmentKey::Batch(id), CommitmentKey::encode, CommitmentKey::decode);
         }
     }
 }

@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn the_cursor_key_reads_back_as_written() {
-        crate::keys::check::round_trip(ControlKey::Cursor, ControlKey::encode, ControlKey::decode);
+        crate::keys::check::round_trip(&ControlKey::Cursor, ControlKey::encode, ControlKey::decode);
     }
 
     proptest! {
@@ -61,7 +61,7 @@ mod tests {
         fn a_control_key_reads_back_as_written(index: u64) {
             let key = ControlKey::Event(Index::new(index));
             prop_assert!(key.encode().as_slice().starts_with(ControlKey::events().as_slice()));
-            crate::keys::check::round_trip(key, ControlKey::encode, ControlKey::decode);
+            crate::keys::check::round_trip(&key, ControlKey::encode, ControlKey::decode);
         }
     }
 }

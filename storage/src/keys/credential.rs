@@ -29,7 +29,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_credential_key_reads_back_as_written(bytes: [u8; 32]) {
-            crate::keys::check::round_trip(CredentialKey(bytes), CredentialKey::encode, CredentialKey::decode);
+            crate::keys::check::round_trip(&CredentialKey(bytes), CredentialKey::encode, CredentialKey::decode);
         }
     }
 }

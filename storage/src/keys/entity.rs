@@ -56,7 +56,7 @@ mod tests {
         fn an_entity_key_reads_back_as_written(place: [u8; 16], index: u64) {
             let key = EntityKey { place, index: Index::new(index) };
             prop_assert!(key.encode().as_slice().starts_with(EntityKey::prefix(&place).as_slice()));
-            crate::keys::check::round_trip(key, EntityKey::encode, EntityKey::decode);
+            crate::keys::check::round_trip(&key, EntityKey::encode, EntityKey::decode);
         }
 
         #[test]

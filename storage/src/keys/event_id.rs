@@ -42,7 +42,7 @@ mod tests {
     proptest! {
         #[test]
         fn an_event_id_key_reads_back_as_written(bytes: [u8; 16]) {
-            crate::keys::check::round_trip(EventIdKey(bytes), EventIdKey::encode, EventIdKey::decode);
+            crate::keys::check::round_trip(&EventIdKey(bytes), EventIdKey::encode, EventIdKey::decode);
         }
 
         #[test]

@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn a_meta_key_reads_back_as_written() {
         for key in [MetaKey::Format, MetaKey::Genesis, MetaKey::FencePending, MetaKey::CommitCursor] {
-            crate::keys::check::round_trip(key, MetaKey::encode, MetaKey::decode);
+            crate::keys::check::round_trip(&key, MetaKey::encode, MetaKey::decode);
         }
     }
 }

@@ -48,7 +48,7 @@ mod tests {
         fn a_position_key_reads_back_as_written(stream: [u8; 32], first: u64) {
             let key = PositionKey { stream: Stream::from_bytes(&stream), first: Sequence::new(first) };
             prop_assert!(key.encode().as_slice().starts_with(PositionKey::prefix(&key.stream).as_slice()));
-            crate::keys::check::round_trip(key, PositionKey::encode, PositionKey::decode);
+            crate::keys::check::round_trip(&key, PositionKey::encode, PositionKey::decode);
         }
     }
 }

@@ -31,7 +31,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_run_key_reads_back_as_written(index: u64) {
-            crate::keys::check::round_trip(RunKey(Index::new(index)), RunKey::encode, RunKey::decode);
+            crate::keys::check::round_trip(&RunKey(Index::new(index)), RunKey::encode, RunKey::decode);
         }
 
         #[test]

@@ -32,7 +32,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_stream_key_reads_back_as_written(stream: [u8; 32]) {
-            crate::keys::check::round_trip(StreamKey(Stream::from_bytes(&stream)), StreamKey::encode, StreamKey::decode);
+            crate::keys::check::round_trip(&StreamKey(Stream::from_bytes(&stream)), StreamKey::encode, StreamKey::decode);
         }
     }
 }

@@ -35,7 +35,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_tile_key_reads_back_as_written(level: u8, index: u64) {
-            crate::keys::check::round_trip(TileKey { level, index }, TileKey::encode, TileKey::decode);
+            crate::keys::check::round_trip(&TileKey { level, index }, TileKey::encode, TileKey::decode);
         }
     }
 }

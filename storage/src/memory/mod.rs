@@ -19,8 +19,8 @@ use crate::batch::{Batch, Durability, Engine, EngineStats, FamilyStats, Op, Row,
 use crate::error::StorageError;
 use crate::family::Family;
 use crate::keys::Key;
-pub use faults::Faults;
 use faults::Fate;
+pub use faults::Faults;
 
 type Map = BTreeMap<Vec<u8>, Bytes>;
 

@@ -1,3 +1,5 @@
+//! The faults do what they say, and nothing else changes.
+
 use std::time::{Duration, Instant};
 
 use super::*;

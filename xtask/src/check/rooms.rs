@@ -31,7 +31,7 @@ const ROOMS: &[Room] = &[
     room("sha2", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("blake3", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
-    room("crc32c", PROTOCOL, &["sdk/protocol/src/run"]),
+    room("crc32c", &["tally-protocol", "tally-storage"], &["sdk/protocol/src/run", "storage/src/wal"]),
     room("subtle", PROTOCOL, &["sdk/protocol/src/key"]),
     room("zeroize", &["tally-protocol", "tally"], &[]),
     room("base64", &["tally-protocol", "tally-api", "tally-gateway", "tally-client", "tally-verify"], &[]),

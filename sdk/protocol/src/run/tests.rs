@@ -1,3 +1,5 @@
+//! The laws of the stored run: read back as built, every lie refused by its name, the bytes pinned.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -64,8 +66,7 @@ fn record_at(number: usize) -> usize {
 
 fn encode_again(run: &StoredRun) -> EncodedRun {
     let header = run.header();
-    let mut again =
-        RunBuilder::new(header.ledger, header.epoch, header.first_index, header.previous, header.base_time);
+    let mut again = RunBuilder::new(header.ledger, header.epoch, header.first_index, header.previous, header.base_time);
     for record in run.records() {
         let input = RecordIn {
             sequence: record.sequence,
@@ -258,4 +259,12 @@ fn a_run_is_full_at_its_bounds() {
     let encoded = run.finish().unwrap();
     assert!(encoded.bytes.len() <= RUN_BYTES_MAX);
     assert_eq!(StoredRun::decode(encoded.bytes).unwrap().records().len(), 7);
+}
+
+/// The hash was computed from `docs/formats/stored-run.md` in Python (struct, hashlib, blake3).
+#[test]
+fn the_bytes_of_a_run_never_change() {
+    let run = sample();
+    assert_eq!(run.bytes.len(), 1_145);
+    assert_eq!(run.hash.to_hex(), "0fda36f05564c05940c31f49c38c251fb566e34552d17bb848ba850a8392a19d");
 }

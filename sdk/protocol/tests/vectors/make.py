@@ -17,13 +17,14 @@ from chapter_encrypted import encrypted
 from chapter_entries import entries
 from chapter_frames import frames
 from chapter_jcs import jcs_vectors
+from chapter_log import log
 from chapter_signatures import keys, signatures
 from chapter_ves import ves
 
 HERE = pathlib.Path(__file__).parent
 FILES = {
     "control": control, "encrypted": encrypted, "entries": entries, "frames": frames, "jcs": jcs_vectors, "keys": keys,
-    "signatures": signatures, "ves": ves,
+    "log": log, "signatures": signatures, "ves": ves,
 }
 
 

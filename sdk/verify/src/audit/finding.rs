@@ -35,7 +35,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Which rule is broken.
+/// Which rule is broken. In order of how much a finding explains: of several at one place the first is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Rule {
     /// A run's bytes are those that were written.
@@ -58,10 +58,10 @@ pub enum Rule {
     CreatedAhead,
     /// The payload hashes to what was signed.
     PayloadHash,
-    /// The signature is the key's over the event.
-    AgentSignature,
     /// The key was registered for the agent and valid at that log time, and the signer had the right to write there.
     KeyNotValid,
+    /// The signature is the key's over the event.
+    AgentSignature,
     /// A control event is one that the state before it allows.
     ControlRefused,
     /// The entry's leaf is the one that the stored tile holds.
@@ -211,7 +211,7 @@ impl Verdict {
         signed: Option<TreeSize>,
         tally: Tally,
     ) -> Self {
-        findings.list.sort_by_key(|finding| finding.place.start());
+        findings.list.sort_by_key(|finding| (finding.place.start(), finding.rule));
         Self { findings: findings.list, dropped: findings.dropped, size, root, signed, tally }
     }
 

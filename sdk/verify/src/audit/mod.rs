@@ -147,13 +147,13 @@ impl LogAudit {
             self.halted = true;
             return;
         };
-        let header = *run.header();
+        let first = run.header().first_index;
         self.tally.runs += 1;
-        self.check_run(&run);
-        if header.first_index != self.next {
-            self.on_index(header.first_index);
+        if first != self.next {
+            self.on_index(first);
             return;
         }
+        self.check_run(&run);
         for record in run.records() {
             self.push_event(&record, rng);
         }

@@ -1,0 +1,193 @@
+//! The OpenAPI 3.1 document, built from descriptions of routes.
+//!
+//! Takes the gateway's route table as [`RouteDoc`]s, gives one JSON document. The gateway builds its router from the
+//! same table, so the document and the routes cannot drift apart. Schemas of bodies are in `openapi/components.rs`; a
+//! test holds them against the types that are really written.
+
+mod components;
+
+use serde_json::{Map, Value, json};
+
+pub use components::components;
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the path; always required.
+    Path,
+    /// In the query.
+    Query {
+        /// Whether it must be there.
+        required: bool,
+    },
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A hyphenated UUID.
+    Uuid,
+    /// A number from 0.
+    Number,
+    /// Any text.
+    Text,
+}
+
+/// A parameter of a route.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameter {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it stands.
+    pub place: Place,
+    /// What it may be.
+    pub kind: Kind,
+    /// For people.
+    pub about: &'static str,
+}
+
+/// What a body holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// JSON of the named component.
+    Json(&'static str),
+    /// One JSON object of the named component per line.
+    Lines(&'static str),
+    /// Text of some content type.
+    Text(&'static str),
+    /// Bytes of some content type.
+    Bytes(&'static str),
+}
+
+/// An answer of a route.
+#[derive(Debug, Clone, Copy)]
+pub struct Answer {
+    /// The HTTP status.
+    pub status: u16,
+    /// For people.
+    pub about: &'static str,
+    /// The body's forms; empty for none.
+    pub content: &'static [Content],
+}
+
+/// One operation, as the document shows it.
+#[derive(Debug, Clone)]
+pub struct RouteDoc {
+    /// `GET`, `POST` or `DELETE`.
+    pub method: &'static str,
+    /// The path, parameters in braces.
+    pub path: &'static str,
+    /// The operation's unique name.
+    pub id: &'static str,
+    /// The group it is shown in.
+    pub tag: &'static str,
+    /// One line.
+    pub summary: &'static str,
+    /// Who may call it, in words.
+    pub access: String,
+    /// Whether a credential is needed.
+    pub authenticated: bool,
+    /// Its parameters.
+    pub parameters: &'static [Parameter],
+    /// The forms of its request body; empty for none.
+    pub request: &'static [Content],
+    /// Its good answers; errors are the same for all.
+    pub answers: &'static [Answer],
+}
+
+fn media(content: &[Content]) -> Value {
+    let mut forms = Map::new();
+    for form in content {
+        let (name, schema) = match *form {
+            Content::Json(name) => ("application/json", reference(name)),
+            Content::Lines(name) => ("application/x-ndjson", reference(name)),
+            Content::Text(name) => (name, json!({"type": "string"})),
+            Content::Bytes(name) => (name, json!({"type": "string", "format": "binary"})),
+        };
+        forms.insert(name.to_owned(), json!({ "schema": schema }));
+    }
+    Value::Object(forms)
+}
+
+/// A reference to a component.
+#[must_use]
+pub fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
+}
+
+fn parameter(parameter: &Parameter) -> Value {
+    let (place, required) = match parameter.place {
+        Place::Path => ("path", true),
+        Place::Query { required } => ("query", required),
+    };
+    let schema = match parameter.kind {
+        Kind::Uuid => json!({"type": "string", "format": "uuid"}),
+        Kind::Number => json!({"type": "integer", "minimum": 0}),
+        Kind::Text => json!({"type": "string"}),
+    };
+    json!({
+        "name": parameter.name, "in": place, "required": required,
+        "description": parameter.about, "schema": schema,
+    })
+}
+
+fn operation(route: &RouteDoc) -> Value {
+    let mut responses = Map::new();
+    for answer in route.answers {
+        let mut body = json!({ "description": answer.about });
+        if !answer.content.is_empty() {
+            body["content"] = media(answer.content);
+        }
+        responses.insert(answer.status.to_string(), body);
+    }
+    responses.insert("default".into(), json!({ "$ref": "#/components/responses/Error" }));
+    let mut operation = json!({
+        "operationId": route.id,
+        "tags": [route.tag],
+        "summary": route.summary,
+        "description": format!("Who may call it: {}.", route.access),
+        "parameters": route.parameters.iter().map(parameter).collect::<Vec<_>>(),
+        "responses": responses,
+        "security": if route.authenticated { json!([{ "apiKey": [] }]) } else { json!([]) },
+    });
+    if !route.request.is_empty() {
+        operation["requestBody"] = json!({ "required": true, "content": media(route.request) });
+    }
+    operation
+}
+
+/// The document of all routes.
+#[must_use]
+pub fn document<'a>(version: &str, routes: impl IntoIterator<Item = &'a RouteDoc>) -> Value {
+    let mut paths = Map::new();
+    for route in routes {
+        let path = paths.entry(route.path.to_owned()).or_insert_with(|| json!({}));
+        path[route.method.to_lowercase()] = operation(route);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Tally",
+            "version": version,
+            "description": "A verifiable sequencer: signed events in, proven receipts out.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": {
+            "schemas": components(),
+            "responses": {
+                "Error": {
+                    "description": "The request was refused. Nothing was taken.",
+                    "content": { "application/json": { "schema": reference("ErrorBody") } },
+                },
+            },
+            "securitySchemes": {
+                "apiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "An API key: sk_live_... on a live node, sk_test_... on a test node.",
+                },
+            },
+        },
+    })
+}

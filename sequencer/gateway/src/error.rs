@@ -1,0 +1,157 @@
+//! What a handler gives instead of an answer, and the one place where it becomes a response.
+//!
+//! Codes, numbers and statuses are the table in `tally_api::error`; here are the maps from the core's refusals into
+//! it. Reasons of the node's own state (paths, disk errors) stay in the log: a client learns the kind, not the detail.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use serde_json::{Value, json};
+use tally_api::error::{ErrorBody, ErrorCode, ErrorDetail};
+use tally_core::{OutcomeUnknown, ReadError, Refused};
+use tally_protocol::error::Reject;
+
+use crate::credential::CredentialError;
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    pub(crate) code: ErrorCode,
+    message: Cow<'static, str>,
+    details: Option<Value>,
+    retry_after: Option<u64>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), details: None, retry_after: None }
+    }
+
+    /// A member, parameter or path segment that breaks its rule.
+    pub(crate) fn field(field: &'static str, rule: &str) -> Self {
+        Self::of_field(ErrorCode::InvalidFieldValue, field, rule)
+    }
+
+    pub(crate) fn of_field(code: ErrorCode, field: &'static str, rule: &str) -> Self {
+        Self::new(code, format!("{field} {rule}")).with(json!({ "field": field, "rule": rule }))
+    }
+
+    pub(crate) fn busy() -> Self {
+        Self::new(ErrorCode::RateLimitExceeded, "the node is busy").after(1)
+    }
+
+    pub(crate) fn with(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    pub(crate) fn after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
+        self
+    }
+
+    /// A fault of ours: said to the operator, hidden from the client.
+    pub(crate) fn internal(why: &dyn core::fmt::Display) -> Self {
+        tracing::error!(%why, "a request failed inside the gateway");
+        Self::new(ErrorCode::InternalError, "the server failed")
+    }
+
+    /// The refusal of a single control event, which is the refusal of the request.
+    pub(crate) fn control(reject: &Reject) -> Self {
+        Self::new(ErrorCode::ControlRefused, reject.message.clone()).with(json!({
+            "reason": reject.code.as_str(),
+            "field": reject.field,
+        }))
+    }
+
+    pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
+        let body = ErrorBody {
+            error: ErrorDetail {
+                code: self.code,
+                numeric_code: self.code.numeric_code(),
+                message: self.message.into_owned(),
+                details: self.details,
+                retry_after: self.retry_after,
+                request_id: request_id.to_owned(),
+            },
+        };
+        let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
+        *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert("x-error-code", HeaderValue::from_static(self.code.as_str()));
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.code.status() == 401 {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Busy { retry_after_ms } => {
+                Self::new(ErrorCode::RateLimitExceeded, "the sequencer is busy; nothing was taken")
+                    .with(json!({ "retry_after_ms": retry_after_ms }))
+                    .after(retry_after_ms.div_ceil(1000).max(1))
+            }
+            Refused::Count { max, .. } => {
+                Self::new(ErrorCode::BatchTooLarge, format!("a request holds 1 to {max} events"))
+            }
+            Refused::TooLarge { max, .. } => {
+                Self::new(ErrorCode::PayloadTooLarge, format!("the events of one request hold at most {max} bytes"))
+            }
+            Refused::Draining => {
+                Self::new(ErrorCode::Draining, "the node is shutting down; nothing was taken").after(1)
+            }
+            Refused::ReadOnly(why) => {
+                tracing::warn!(%why, "refused a write: the node serves reads only");
+                Self::new(ErrorCode::ReadOnly, "the node serves reads only; nothing was taken").after(30)
+            }
+            Refused::Poisoned(why) => {
+                tracing::error!(%why, "refused a write: the sequencer is stopped");
+                Self::new(ErrorCode::Poisoned, "the sequencer is stopped; nothing was taken").after(30)
+            }
+        }
+    }
+}
+
+impl From<OutcomeUnknown> for ApiError {
+    fn from(_: OutcomeUnknown) -> Self {
+        let message = "the sequencer stopped before the outcome was known; retry with the same event ids";
+        Self::new(ErrorCode::OutcomeUnknown, message).after(1)
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::NotFound => Self::new(ErrorCode::ResourceNotFound, "not found"),
+            ReadError::NotYet { rung } => {
+                Self::new(ErrorCode::NotYet, format!("the log is not that far: not {} yet", rung.name()))
+                    .with(json!({ "rung": rung.name() }))
+                    .after(1)
+            }
+            ReadError::Invalid(rule) => Self::new(ErrorCode::InvalidFieldValue, rule),
+            ReadError::Storage(why) => {
+                tracing::error!(%why, "a read failed");
+                Self::new(ErrorCode::StorageError, "a read failed").after(1)
+            }
+            ReadError::Damaged { index, what } => {
+                tracing::error!(%index, what, "the log is damaged");
+                Self::new(ErrorCode::InternalError, "the log is damaged; the operator was told")
+            }
+        }
+    }
+}
+
+impl From<CredentialError> for ApiError {
+    fn from(error: CredentialError) -> Self {
+        tracing::error!(%error, "the credential store failed");
+        Self::new(ErrorCode::ServiceUnavailable, "the credential store failed").after(1)
+    }
+}
