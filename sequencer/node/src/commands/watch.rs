@@ -87,11 +87,12 @@ async fn open(args: &WatchArgs, client: &Client) -> Result<Feed, Failure> {
         (None, None, Some(path)) => load(path)?.map_or(FollowFrom::Start, FollowFrom::Token),
         (None, None, None) => FollowFrom::Start,
     };
-    Ok(match (args.tenant, args.store) {
-        (Some(tenant), Some(store)) => client.follow_stream(from, tenant, store),
-        (Some(tenant), None) => client.follow_tenant(from, tenant),
-        _ => client.follow(from),
-    })
+    let feed = match (args.tenant, args.store) {
+        (Some(tenant), Some(store)) => client.follow_stream(from, tenant, store).await,
+        (Some(tenant), None) => client.follow_tenant(from, tenant).await,
+        _ => client.follow(from).await,
+    };
+    feed.map_err(|error| connect::failure(&error))
 }
 
 /// Whether the feed has looked at everything below `end`.
