@@ -58,10 +58,26 @@ pub fn client(args: &NodeArgs, profile: Option<&Profile>, caller: Caller) -> Res
     builder.build().map_err(|error| failure(&error))
 }
 
+/// A node that asks for a longer pause than this will not be back while somebody waits at a terminal: it says so.
+const PAUSE_NAMED_MAX: Duration = Duration::from_secs(2);
+
 /// Pauses of half a second on average, up to the time-out.
 fn policy(seconds: u64) -> RetryPolicy {
     let attempts_max = u32::try_from(seconds.saturating_mul(2)).unwrap_or(u32::MAX).saturating_add(5);
-    RetryPolicy { attempts_max, pause_max: Duration::from_secs(1), ..RetryPolicy::STANDARD }
+    let (pause_max, retry_after_max) = (Duration::from_secs(1), PAUSE_NAMED_MAX);
+    RetryPolicy { attempts_max, pause_max, retry_after_max, ..RetryPolicy::STANDARD }
+}
+
+/// Waits for a call, with its retries, no longer than the time-out.
+///
+/// # Errors
+/// What the call says, or exit code 5 when the time is over: whether it was done is then unknown.
+pub async fn within<T>(args: &NodeArgs, call: impl Future<Output = Result<T, ClientError>>) -> Result<T, Failure> {
+    match tokio::time::timeout(Duration::from_secs(args.timeout.max(1)), call).await {
+        Ok(result) => result.map_err(|error| failure(&error)),
+        Err(_) => Err(Failure::new(Exit::Unavailable, format!("no answer within {} s", args.timeout.max(1)))
+            .hint("whether it was done is unknown; repeating it is safe")),
+    }
 }
 
 fn read_api_key(path: &Path) -> Result<ApiKey, Failure> {

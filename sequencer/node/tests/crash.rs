@@ -162,6 +162,7 @@ fn a_full_disk_refuses_and_loses_nothing() {
         return;
     };
     let data = disk.0.join("data");
+    std::fs::create_dir(&data).unwrap();
     let home = Home::new();
     std::os::unix::fs::symlink(&data, home.data()).unwrap();
     let mut node = home.start();

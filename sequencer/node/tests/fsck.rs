@@ -151,16 +151,8 @@ fn reorder(opened: &Opened) -> u64 {
         records[2].frame = left;
     });
     opened.put_run(run.header().first_index, changed.bytes);
-    // The leaves no longer give the signed root: the range since the last root that was met.
-    first_differing(opened, &run)
-}
-
-/// What a reorder shows: the first signed size behind the change fails, and nothing in between is signed. The audit
-/// names the range; the run's own chain to the next names the run.
-fn first_differing(opened: &Opened, run: &StoredRun) -> u64 {
-    let next = opened.runs().into_iter().find(|other| other.header().first_index == run.header().next_index());
-    // The next run names the hash of the run as it was. A last run has no next one; the signed root fails then.
-    next.map_or(run.header().first_index.get(), |next| next.header().first_index.get())
+    // Every signature and hash holds by itself; the stored tile says which leaf is not the one that was.
+    run.header().first_index.get() + 1
 }
 
 /// The newest run is gone.

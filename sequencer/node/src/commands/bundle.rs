@@ -18,7 +18,7 @@ use crate::output;
 pub fn run(args: &BundleArgs) -> Result<(), Failure> {
     let profile = connect::profile(&args.node)?;
     let client = connect::client(&args.node, profile.as_ref(), Caller::Agent)?;
-    let bundle = commands::runtime()?.block_on(client.bundle(args.index)).map_err(|error| connect::failure(&error))?;
+    let bundle = commands::runtime()?.block_on(connect::within(&args.node, client.bundle(args.index)))?;
     let text = if args.proof {
         let entry = bundle.entry().map_err(|failed| Failure::invalid(failed.to_string()))?;
         let proof = TlogProof {

@@ -43,14 +43,15 @@ impl Subject {
 }
 
 async fn act(action: &KeysAction) -> Result<(), Failure> {
-    let fail = |error: tally_client::ClientError| connect::failure(&error);
     match action {
         KeysAction::List(args) => {
+            let node = &args.agent.node;
             let Subject { client, tenant, agent, output } = Subject::of(&args.agent, Caller::Agent)?;
-            let keys = client.agent_keys(tenant, agent).await.map_err(fail)?;
+            let keys = connect::within(node, client.agent_keys(tenant, agent)).await?;
             output.result(&keys, || keys.keys.iter().map(line).collect::<Vec<_>>().join("\n"))
         }
         KeysAction::Register(args) => {
+            let node = &args.agent.node;
             let Subject { client, tenant, agent, output } = Subject::of(&args.agent, Caller::Operator)?;
             let request = RegisterKeyRequest {
                 tenant_id: tenant,
@@ -61,9 +62,10 @@ async fn act(action: &KeysAction) -> Result<(), Failure> {
                 valid_to: args.valid_to.clone(),
                 key_algorithm: None,
             };
-            tell(output, &client.register_key(&request).await.map_err(fail)?)
+            tell(output, &connect::within(node, client.register_key(&request)).await?)
         }
         KeysAction::Rotate(args) => {
+            let node = &args.agent.node;
             let Subject { client, tenant, agent, output } = Subject::of(&args.agent, Caller::Operator)?;
             let request = RotateKeyRequest {
                 tenant_id: tenant,
@@ -72,13 +74,14 @@ async fn act(action: &KeysAction) -> Result<(), Failure> {
                 previous_valid_to: args.previous_valid_to.clone(),
                 valid_to: args.valid_to.clone(),
             };
-            tell(output, &client.rotate_key(&request).await.map_err(fail)?)
+            tell(output, &connect::within(node, client.rotate_key(&request)).await?)
         }
         KeysAction::Revoke(args) => {
+            let node = &args.agent.node;
             let Subject { client, tenant, agent, output } = Subject::of(&args.agent, Caller::Operator)?;
             let (key_id, reason) = (args.key_id, args.reason.clone());
             let request = RevokeKeyRequest { tenant_id: tenant, agent_id: agent, key_id, reason };
-            tell(output, &client.revoke_key(&request).await.map_err(fail)?)
+            tell(output, &connect::within(node, client.revoke_key(&request)).await?)
         }
     }
 }

@@ -197,7 +197,7 @@ impl Submission<'_> {
         if frames.is_empty() {
             return Ok(());
         }
-        let outcomes = self.client.submit(frames).await.map_err(|error| connect::failure(&error))?;
+        let outcomes = connect::within(&self.args.node, self.client.submit(frames)).await?;
         for outcome in outcomes {
             self.submitted += 1;
             self.tell(outcome)?;

@@ -57,7 +57,7 @@ pub fn run(args: &WatchArgs) -> Result<(), Failure> {
 
 async fn watch(args: &WatchArgs, client: &Client) -> Result<(), Failure> {
     let fail = |error: tally_client::ClientError| connect::failure(&error);
-    let end = if args.no_follow { Some(client.ladder().await.map_err(fail)?.signed) } else { None };
+    let end = if args.no_follow { Some(connect::within(&args.node, client.ladder()).await?.signed) } else { None };
     let mut feed = open(args, client).await?;
     let output = Output::new(args.json);
     let mut left = args.count.unwrap_or(u64::MAX);
@@ -80,7 +80,7 @@ async fn watch(args: &WatchArgs, client: &Client) -> Result<(), Failure> {
 async fn open(args: &WatchArgs, client: &Client) -> Result<Feed, Failure> {
     let from = match (&args.from, &args.resume, &args.resume_file) {
         (Some(index), ..) => {
-            let ledger = client.ledger().await.map_err(|error| connect::failure(&error))?;
+            let ledger = connect::within(&args.node, client.ledger()).await?;
             FollowFrom::Token(ResumeToken::new(&ledger.id(), *index).to_string())
         }
         (None, Some(token), _) => FollowFrom::Token(token.clone()),
