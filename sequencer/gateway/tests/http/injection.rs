@@ -1,11 +1,9 @@
 //! Hostile text is stored and read back byte-equal (S-010): on its way through surface, log and indexes nothing
 //! interprets it. There is no SQL; the corpus also speaks to shells, templates, paths, headers and pages.
 
-mod common;
-
+use crate::common::{self, TestServer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::TestServer;
 use serde_json::json;
 use tally_api::api_key::Role;
 
