@@ -12,6 +12,14 @@ pub mod corpus;
 pub mod hunt;
 pub mod mutate;
 
+// The gateway's reader of request bodies, from its own source: it uses the protocol alone, so that no database is
+// compiled to fuzz it.
+#[allow(dead_code, reason = "the gateway uses more of it than its checks do")]
+#[path = "../../sequencer/gateway/src/envelope.rs"]
+mod envelope;
+#[path = "../../sequencer/gateway/src/json.rs"]
+mod json;
+
 pub use checks::TARGETS;
 
 /// What happened to an input, without its values: accepted and how, or the kind of refusal.

@@ -4,6 +4,7 @@
 
 use crate::Target;
 
+mod api;
 mod json;
 mod log;
 mod names;
@@ -17,6 +18,8 @@ pub const TARGETS: &[Target] = &[
     wire::FRAME,
     wire::FRAMES,
     wire::ENCRYPTED,
+    api::ENVELOPE,
+    api::SHAPES,
     json::JCS,
     json::CONTROL,
     records::ENTRY,

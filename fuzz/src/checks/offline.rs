@@ -6,11 +6,11 @@ use std::sync::LazyLock;
 
 use tally_merkle::{Frontier, RunTree};
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
+use tally_protocol::frame::Frame;
 use tally_protocol::id::{Index, Sequence, TreeSize};
 use tally_protocol::jcs;
+use tally_protocol::key::SigningKey;
 use tally_protocol::proof::TlogProof;
-use tally_protocol::time::LogTime;
-use tally_testkit::{TestAgent, TestLedger, TestTenant, event_id, store_id};
 use tally_verify::{Bundle, Ledger, Placed, TrustRoot, verify_tlog_proof};
 
 use crate::{Shape, Target, shape_of};
@@ -54,20 +54,21 @@ struct Seed {
 }
 
 static SEED: LazyLock<Seed> = LazyLock::new(|| {
-    let now = LogTime::from_micros(1_767_322_800_000_000);
-    let (issuer, tenant) = (TestLedger::new("example.org/tally", now), TestTenant::new(1));
-    let agent: TestAgent = tenant.agent(1);
-    let stream = tally_protocol::id::Stream::new(tenant.id, store_id(1));
-    let frame = agent.event(stream, event_id(1)).payload(b"{\"sku\":\"a-1\"}").sign();
-    let ledger = Ledger::from_genesis(&issuer.genesis.encode()).expect("the seed's genesis is lawful");
+    let (genesis, agent) = (super::records::genesis(), SigningKey::from_seed([11; 32]));
+    let payload = b"{\"sku\":\"a-1\"}";
+    let frame = Frame::build(&super::wire::fields(payload), payload, |hash| agent.sign(hash.as_bytes()));
+    let frame = frame.expect("the seed is a lawful frame");
+    let ledger = Ledger::from_genesis(&genesis.encode()).expect("the seed's genesis is lawful");
     let index = Index::new(1);
-    let placed = Placed { index, sequence: Sequence::new(1), sequenced_at: now, public_key: agent.public_key() };
+    let (sequenced_at, public_key) = (genesis.created_at, agent.public_key());
+    let placed = Placed { index, sequence: Sequence::new(1), sequenced_at, public_key };
     let entry = placed.entry_of(&frame).encode().to_vec();
     let other = |number: u8| tally_protocol::hash::leaf(&[number]);
-    let leaves = [issuer.genesis.leaf_hash(), tally_protocol::hash::leaf(&entry), other(2), other(3), other(4)];
+    let leaves = [genesis.leaf_hash(), tally_protocol::hash::leaf(&entry), other(2), other(3), other(4)];
     let tree = RunTree::extend(&mut Frontier::new(), &leaves);
-    let checkpoint = Checkpoint::new("example.org/tally", TreeSize::new(5), tree.root());
-    let signed = SignedCheckpoint::sign(checkpoint, &[&issuer.receipt_key]).expect("the seed's checkpoint is lawful");
+    let checkpoint = Checkpoint::new(&genesis.origin, TreeSize::new(5), tree.root());
+    let signed =
+        SignedCheckpoint::sign(checkpoint, &[&super::records::receipt_key()]).expect("the seed's checkpoint is lawful");
     let path = tree.path(index);
     let proof = TlogProof { extra: None, index, path: path.clone(), checkpoint: signed.note.clone() }.encode();
     let bundle = Bundle::assemble(&ledger, &frame, &placed, path, signed.note);

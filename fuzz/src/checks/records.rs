@@ -49,6 +49,10 @@ pub(super) const RUN: Target = Target {
     check: run,
 };
 
+pub(super) fn receipt_key() -> SigningKey {
+    SigningKey::from_seed([2; 32])
+}
+
 pub(super) fn genesis() -> Genesis {
     let key = |seed| SigningKey::from_seed([seed; 32]).public_key();
     Genesis {
@@ -57,7 +61,7 @@ pub(super) fn genesis() -> Genesis {
         created_at: LogTime::from_micros(1_767_322_800_000_000),
         nonce: [12; 16],
         checkpoint_key: key(1),
-        receipt_key: key(2),
+        receipt_key: receipt_key().public_key(),
         root_agent: AgentId::from_bytes([13; 16]),
         root_key: key(3),
     }

@@ -92,7 +92,7 @@ fn plain_frame(payload: &[u8]) -> Frame {
     built(&fields(payload), payload)
 }
 
-fn encrypted_frame() -> Frame {
+pub(super) fn encrypted_frame() -> Frame {
     let payload = encrypted_payload();
     let mut fields = fields(b"{}");
     fields.payload_kind = PayloadKind::Encrypted;

@@ -1,21 +1,23 @@
 //! The right edge of the tiled tree, in memory.
 //!
-//! Takes leaf hashes or a run's nodes, gives the tiles they complete. One writer appends while readers hold clones: a
-//! clone is eight reference counts, and the next append copies at most the one tile it writes to, 8 KiB per level.
-//! After a restart it comes back from the stored full tiles below and the leaves of the last partial one.
+//! Takes leaf hashes or a run's nodes, gives the tiles they complete. A partial tile is kept with its inner nodes, so
+//! that nothing at the edge is hashed twice and proofs over it hash nothing. One writer appends while readers hold
+//! clones: a clone is eight reference counts, and the next append copies at most the tile it writes to, 16 KiB per
+//! level. After a restart it comes back from the stored full tiles below and the leaves of the last partial one.
 
 use std::sync::Arc;
 
-use tally_protocol::hash::{LeafHash, NodeHash, RootHash};
+use tally_protocol::hash::{LeafHash, NodeHash, RootHash, node};
 use tally_protocol::id::TreeSize;
 use tally_protocol::tile::TileId;
 
-use super::nodes::{TileHashes, subtree_root};
+use super::nodes::TileHashes;
 use super::{HASH_BYTES, TILE_BYTES, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles, partial_width};
 use crate::error::{OutOfStep, TileError};
 use crate::frontier::Frontier;
 use crate::node::peaks;
 use crate::run_tree::RunTree;
+use crate::source::NodeSource;
 
 /// A tile that will never change again; cheap to clone.
 #[derive(Clone, PartialEq, Eq)]
@@ -42,12 +44,18 @@ impl core::fmt::Debug for FullTile {
     }
 }
 
+/// A tile that is not full: row 0 its hashes, fewer than 256; row h the perfect subtrees of `1 << h` of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Partial {
+    rows: [Vec<NodeHash>; TILE_HEIGHT as usize],
+}
+
 /// The partial tiles of a tree of some size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edge {
     size: u64,
-    /// By tile level; each holds fewer than 256 hashes.
-    levels: [Arc<Vec<NodeHash>>; TILE_LEVELS],
+    /// By tile level.
+    levels: [Arc<Partial>; TILE_LEVELS],
 }
 
 impl Edge {
@@ -66,18 +74,16 @@ impl Edge {
     /// The hashes of the partial tile of a level, fewer than 256; none above the highest level.
     #[must_use]
     pub fn partial(&self, level: u8) -> &[NodeHash] {
-        self.levels.get(usize::from(level)).map_or(&[], |hashes| hashes.as_slice())
+        self.levels.get(usize::from(level)).map_or(&[], |partial| partial.rows[0].as_slice())
     }
 
-    /// Adds leaves and gives the tiles they complete, lowest level first. Hashes a tile once, when it is full: one
-    /// hash per leaf amortised. Where a [`RunTree`] exists already, [`append_run`](Self::append_run) hashes nothing.
+    /// Adds leaves and gives the tiles they complete, lowest level first: one hash per leaf amortised. Where a
+    /// [`RunTree`] exists already, [`append_run`](Self::append_run) hashes nothing.
     pub fn append(&mut self, leaves: &[LeafHash]) -> Vec<FullTile> {
         let mut full = Vec::new();
         let mut hashes: Vec<NodeHash> = leaves.iter().map(|leaf| leaf.node()).collect();
         for level in 0..TILE_LEVELS {
-            let from = full.len();
-            self.fill(level, &hashes, &mut full);
-            hashes = full[from..].iter().filter_map(|tile| tile.bytes.subtree(TILE_HEIGHT, 0)).collect();
+            hashes = self.fill(level, &hashes, &mut full, |_, _| None);
             if hashes.is_empty() {
                 break;
             }
@@ -96,7 +102,8 @@ impl Edge {
         }
         let mut full = Vec::new();
         for level in 0..TILE_LEVELS {
-            self.fill(level, run.completed(TILE_HEIGHT * level as u32), &mut full);
+            let known = |level, index| run.node(level, index).ok();
+            self.fill(level, run.completed(TILE_HEIGHT * level as u32), &mut full, known);
         }
         self.size = run.size().get();
         Ok(full)
@@ -108,7 +115,7 @@ impl Edge {
         self.frontier().root()
     }
 
-    /// The frontier at the edge's size. Up to 255 hashes per tile level.
+    /// The frontier at the edge's size. No hashing.
     #[must_use]
     pub fn frontier(&self) -> Frontier {
         let peaks = peaks(self.size).filter_map(|(level, index)| self.partial_node(level, index)).collect();
@@ -133,8 +140,9 @@ impl Edge {
         if tail.len() != expected {
             return Err(TileError::Tail { expected, given: tail.len() });
         }
+        let tail: Vec<NodeHash> = tail.iter().map(|leaf| leaf.node()).collect();
         let mut edge = Self { size, ..Self::default() };
-        edge.levels[0] = Arc::new(tail.iter().map(|leaf| leaf.node()).collect());
+        edge.levels[0] = Arc::new(Partial::of(&tail));
         for level in 1..TILE_LEVELS {
             let below = level as u8 - 1;
             let end = full_tiles(level - 1, size);
@@ -143,7 +151,7 @@ impl Edge {
                 let bytes = bytes.ok_or(TileError::Missing { level: below, index })?;
                 bytes.subtree(TILE_HEIGHT, 0).ok_or(TileError::Malformed { level: below, index })
             });
-            edge.levels[level] = Arc::new(roots.collect::<Result<_, _>>()?);
+            edge.levels[level] = Arc::new(Partial::of(&roots.collect::<Result<Vec<_>, _>>()?));
         }
         Ok(edge)
     }
@@ -151,40 +159,66 @@ impl Edge {
     /// The root of a perfect subtree that lies in a partial tile; `None` when it does not.
     pub(super) fn partial_node(&self, level: u32, index: u64) -> Option<NodeHash> {
         let (tile_level, height) = ((level / TILE_HEIGHT) as usize, level % TILE_HEIGHT);
-        let hashes = self.levels.get(tile_level)?;
-        let first = full_tiles(tile_level, self.size).checked_mul(TILE_WIDTH as u64)?;
-        let at = usize::try_from(index.checked_shl(height)?.checked_sub(first)?).ok()?;
-        subtree_root(hashes.get(at..at.checked_add(1 << height)?)?)
+        let row = self.levels.get(tile_level)?.rows.get(height as usize)?;
+        let first = full_tiles(tile_level, self.size) << (TILE_HEIGHT - height);
+        row.get(usize::try_from(index.checked_sub(first)?).ok()?).copied()
     }
 
-    /// Adds nodes to the partial tile of a level, cutting it into full tiles. `self.size` is still the old one.
-    fn fill(&mut self, level: usize, mut hashes: &[NodeHash], full: &mut Vec<FullTile>) {
+    /// Adds nodes to the partial tile of a level, cutting it into full tiles, and gives the full ones' roots. Inner
+    /// nodes come from `known(tree level, index)` where it has them. `self.size` is still the old one.
+    fn fill(
+        &mut self,
+        level: usize,
+        mut hashes: &[NodeHash],
+        full: &mut Vec<FullTile>,
+        known: impl Fn(u32, u64) -> Option<NodeHash>,
+    ) -> Vec<NodeHash> {
+        let mut roots = Vec::new();
         let mut index = full_tiles(level, self.size);
         while !hashes.is_empty() {
-            let partial = &mut self.levels[level];
-            let (now, later) = hashes.split_at(hashes.len().min(TILE_WIDTH - partial.len()));
-            extend(partial, now);
+            let partial = Arc::make_mut(&mut self.levels[level]);
+            let (now, later) = hashes.split_at(hashes.len().min(TILE_WIDTH - partial.rows[0].len()));
             hashes = later;
-            if partial.len() == TILE_WIDTH {
-                full.push(FullTile { level: level as u8, index, bytes: concat(partial) });
+            partial.extend(now, |height, at| {
+                known(TILE_HEIGHT * level as u32 + height, (index << (TILE_HEIGHT - height)) + at)
+            });
+            if let [left, right] = partial.rows[7][..] {
+                roots.push(known(TILE_HEIGHT * (level as u32 + 1), index).unwrap_or_else(|| node(&left, &right)));
+                full.push(FullTile { level: level as u8, index, bytes: concat(&partial.rows[0]) });
                 index += 1;
-                *partial = Arc::default();
+                partial.clear();
             }
         }
+        roots
     }
 }
 
-/// Appends in place, or to a copy when a reader holds the old tile.
-fn extend(partial: &mut Arc<Vec<NodeHash>>, hashes: &[NodeHash]) {
-    if let Some(owned) = Arc::get_mut(partial) {
-        owned.reserve_exact(TILE_WIDTH - owned.len());
-        owned.extend_from_slice(hashes);
-        return;
+impl Partial {
+    fn of(hashes: &[NodeHash]) -> Self {
+        let mut partial = Self::default();
+        partial.extend(hashes, |_, _| None);
+        partial
     }
-    let mut copy = Vec::with_capacity(TILE_WIDTH);
-    copy.extend_from_slice(partial);
-    copy.extend_from_slice(hashes);
-    *partial = Arc::new(copy);
+
+    /// Adds hashes, at most up to a full tile, and the inner nodes they complete: `known(height, position in the
+    /// row)`, or hashed from the row below.
+    fn extend(&mut self, hashes: &[NodeHash], known: impl Fn(u32, u64) -> Option<NodeHash>) {
+        self.rows[0].reserve_exact(TILE_WIDTH - self.rows[0].len());
+        self.rows[0].extend_from_slice(hashes);
+        for height in 1..self.rows.len() {
+            let (below, above) = self.rows.split_at_mut(height);
+            let (Some(below), Some(above)) = (below.last(), above.first_mut()) else { return };
+            above.reserve_exact((TILE_WIDTH >> height) - above.len());
+            for at in above.len()..below.len() / 2 {
+                let hash = known(height as u32, at as u64);
+                above.push(hash.unwrap_or_else(|| node(&below[at * 2], &below[at * 2 + 1])));
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.rows.iter_mut().for_each(Vec::clear);
+    }
 }
 
 fn concat(hashes: &[NodeHash]) -> Arc<[u8]> {

@@ -148,14 +148,6 @@ where
     }
 }
 
-/// The root of a power of two of hashes.
-pub(super) fn subtree_root(hashes: &[NodeHash]) -> Option<NodeHash> {
-    let mut row = [NodeHash::ZERO; TILE_WIDTH];
-    let row = row.get_mut(..hashes.len())?;
-    row.copy_from_slice(hashes);
-    fold(row)
-}
-
 /// Folds a power of two of hashes in place.
 fn fold(row: &mut [NodeHash]) -> Option<NodeHash> {
     let mut width = row.len();

@@ -119,7 +119,9 @@ impl Checker<'_> {
         if self.bytes.get(self.at) != Some(&b'"') {
             return Err(self.unexpected());
         }
-        let key = self.string()?;
+        let start = self.at + 1;
+        let escaped = self.string()?;
+        let key = Key { start, end: self.at - 1, escaped };
         if self.bytes.get(self.at) != Some(&b':') {
             return Err(self.unexpected());
         }
@@ -148,18 +150,16 @@ impl Checker<'_> {
         Ok(cmp_utf16(raw(left), raw(right)))
     }
 
-    /// Checks the string at hand; gives where it stands.
-    fn string(&mut self) -> Result<Key, JcsError> {
-        let start = self.at + 1;
+    /// Checks the string at hand; says whether it has escapes.
+    fn string(&mut self) -> Result<bool, JcsError> {
         let mut escaped = false;
-        self.at = start;
+        self.at += 1;
         loop {
             self.at = skip_plain(self.bytes, self.at);
             match self.bytes.get(self.at) {
                 Some(b'"') => {
-                    let end = self.at;
                     self.at += 1;
-                    return Ok(Key { start, end, escaped });
+                    return Ok(escaped);
                 }
                 Some(b'\\') => {
                     escaped = true;

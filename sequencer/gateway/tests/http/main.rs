@@ -5,6 +5,7 @@ mod auth;
 mod common;
 mod feed;
 mod hostile;
+mod injection;
 mod keys;
 mod log;
 mod operation;
