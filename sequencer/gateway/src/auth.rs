@@ -97,11 +97,6 @@ fn out_of_scope(what: &'static str) -> ApiError {
 }
 
 impl Caller {
-    #[cfg(test)]
-    pub(crate) fn of(credential: Credential) -> Self {
-        Self(Some(Arc::new(credential)))
-    }
-
     /// The credential; an anonymous caller has none.
     pub(crate) fn credential(&self) -> Result<&Credential, ApiError> {
         self.0.as_deref().ok_or_else(|| ApiError::new(ErrorCode::AuthRequired, "a credential is needed"))

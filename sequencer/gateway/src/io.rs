@@ -225,7 +225,7 @@ mod tests {
         let start = Instant::now();
         let endless = async {
             while client.write_all(&[0; 32]).await.is_ok() {
-                tokio::task::yield_now().await
+                tokio::task::yield_now().await;
             }
         };
         tokio::select! { () = endless => {}, result = server.shutdown() => result.unwrap() }

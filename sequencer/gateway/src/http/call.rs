@@ -115,7 +115,7 @@ impl Call {
     }
 
     /// `from` of the query as a sequence: 1 if left out.
-    pub(crate) fn from_sequence(&self) -> Result<Sequence, ApiError> {
+    pub(crate) fn first_sequence(&self) -> Result<Sequence, ApiError> {
         Ok(Sequence::new(self.query_number("from")?.unwrap_or(1).max(1)))
     }
 }

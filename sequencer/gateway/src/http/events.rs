@@ -81,7 +81,7 @@ fn stream_events(
 /// `GET /v1/streams/{tenant}/{store}/events`
 pub(crate) async fn of_stream(call: Call) -> Reply {
     let stream = call.stream_of_path()?;
-    let (from, bounds) = (call.from_sequence()?, bounds(&call)?);
+    let (from, bounds) = (call.first_sequence()?, bounds(&call)?);
     let body = call
         .gateway
         .read(move |reader| {
@@ -160,7 +160,7 @@ pub(crate) async fn of_entity(call: Call) -> Reply {
 /// `GET /api/v1/ves/events`
 pub(crate) async fn ves_of_stream(call: Call) -> Reply {
     let stream = call.stream_of_query()?;
-    let (from, bounds) = (call.from_sequence()?, bounds(&call)?);
+    let (from, bounds) = (call.first_sequence()?, bounds(&call)?);
     let body = call
         .gateway
         .read(move |reader| {

@@ -1,14 +1,22 @@
 //! Health, readiness, metrics, OpenAPI, HTTP/2, TLS, drain.
 
-mod common;
-
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Setup, TestServer};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::common::{Setup, TestServer};
 use serde_json::Value;
 use tally_api::api_key::Role;
 use tally_gateway::Public;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 /// Every route is in the document and every operation of the document is a route; every reference leads somewhere.
 #[tokio::test(flavor = "multi_thread")]
@@ -31,8 +39,10 @@ async fn the_served_openapi_document_equals_the_routes() {
                 .filter(|parameter| parameter["in"] == "path")
                 .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
                 .collect();
-            let in_path: BTreeSet<_> =
-                path.split('/').filter_map(|part| Some(part.strip_prefix('{')?.strip_suffix('}')?.to_owned())).collect();
+            let in_path: BTreeSet<_> = path
+                .split('/')
+                .filter_map(|part| Some(part.strip_prefix('{')?.strip_suffix('}')?.to_owned()))
+                .collect();
             assert_eq!(declared, in_path, "{path}");
             assert!(!operation["responses"].as_object().unwrap().is_empty());
         }
@@ -124,7 +134,9 @@ async fn metrics_are_prometheus_text_and_show_the_ladder_and_the_requests() {
             let (series, value) = line.rsplit_once(' ').unwrap();
             value.parse::<u64>().unwrap();
             let name = series.split('{').next().unwrap();
-            let base = ["_bucket", "_sum", "_count"].iter().find_map(|end| name.strip_suffix(end).filter(|base| announced.contains(*base)));
+            let base = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end).filter(|base| announced.contains(*base)));
             assert!(announced.contains(name) || base.is_some(), "{line}");
         }
     }
@@ -163,35 +175,61 @@ fn certificate() -> (Vec<u8>, Vec<u8>) {
     (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes())
 }
 
-/// TLS with both protocols; HSTS there, on errors too, and never without TLS.
+/// A TLS connection that offers one protocol.
+async fn tls_connect(server: &TestServer, certificate: &[u8], protocol: &str) -> TlsStream<TcpStream> {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(certificate).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, server.connect().await).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+    assert_eq!(stream.get_ref().1.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
+    stream
+}
+
+const HSTS: &str = "strict-transport-security: max-age=63072000";
+
+/// TLS 1.3 with both protocols; HSTS there, on errors too, and never without TLS.
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_serves_both_protocols_and_hsts_goes_with_it() {
-    // The client of this test takes the process's provider; a second test that sets it finds it set.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let (certificate, key_pem) = certificate();
     let mut setup = Setup::new();
     setup.tls = Some(tally_gateway::server_config(&certificate, &key_pem).unwrap());
     let server = setup.start().await;
-    let root = reqwest::Certificate::from_pem(&certificate).unwrap();
-    for http1_only in [false, true] {
-        let mut builder = reqwest::Client::builder().no_proxy().tls_certs_only([root.clone()]);
-        if http1_only {
-            builder = builder.http1_only();
-        }
-        let client = builder.build().unwrap();
-        for path in ["/health", "/v1/ledger", "/nowhere"] {
-            let url = format!("https://127.0.0.1:{}{path}", server.address.port());
-            let response = client.get(url).send().await.unwrap();
-            assert_eq!(response.version() == reqwest::Version::HTTP_2, !http1_only);
-            assert_eq!(response.headers()["strict-transport-security"], "max-age=63072000", "{path}");
-        }
+    let (mut http2, connection) = hyper::client::conn::http2::handshake(
+        TokioExecutor::new(),
+        TokioIo::new(tls_connect(&server, &certificate, "h2").await),
+    )
+    .await
+    .unwrap();
+    tokio::spawn(connection);
+    for path in ["/health", "/v1/ledger", "/nowhere"] {
+        let mut stream = tls_connect(&server, &certificate, "http/1.1").await;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        assert!(text.starts_with("HTTP/1.1 ") && text.contains(HSTS), "{path} {text}");
+        let request = hyper::Request::get(format!("https://localhost{path}")).body(String::new()).unwrap();
+        let response = http2.send_request(request).await.unwrap();
+        assert_eq!(response.headers()["strict-transport-security"], "max-age=63072000", "{path}");
     }
-    // Plain HTTP on a TLS port gets nothing.
+    // Plain HTTP on a TLS port gets nothing, and neither does TLS 1.2.
     assert!(!server.raw(b"GET /health HTTP/1.1\r\nhost: t\r\n\r\n").await.contains("200"));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let old = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&rustls::version::TLS12]).unwrap();
+    let old = old.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    assert!(TlsConnector::from(Arc::new(old)).connect(name, server.connect().await).await.is_err());
     let plain = TestServer::new().await;
     assert!(!plain.get("", "/health").await.headers.contains_key("strict-transport-security"));
     let (other, _) = self::certificate();
-    for (certificate, key) in [(b"".as_slice(), key_pem.as_slice()), (&certificate, b""), (&certificate, b"nonsense"), (&other, &key_pem)] {
+    for (certificate, key) in
+        [(b"".as_slice(), key_pem.as_slice()), (&certificate, b""), (&certificate, b"nonsense"), (&other, &key_pem)]
+    {
         let error = tally_gateway::server_config(certificate, key).unwrap_err().to_string();
         assert!(!error.contains("PRIVATE"), "{error}");
     }
@@ -209,10 +247,10 @@ async fn a_drain_answers_what_is_in_flight() {
         let serving = server.stop_serving();
         tokio::time::sleep(Duration::from_millis(200)).await;
         server.engine.faults().release_syncs();
-        serving
+        Some(serving)
     });
     assert_eq!(answer.json["results"][0]["status"], "accepted");
-    tokio::time::timeout(Duration::from_secs(15), serving).await.unwrap().unwrap().unwrap();
+    tokio::time::timeout(Duration::from_secs(15), serving.unwrap()).await.unwrap().unwrap().unwrap();
     assert!(tokio::net::TcpStream::connect(server.address).await.is_err(), "the listener is closed");
 }
 

@@ -1,10 +1,8 @@
 //! Who may do what: roles, anonymous access, tenants, stores and agents, API keys and their life.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Setup, TestServer, envelope, ingest, scope};
+use crate::common::{Setup, TestServer, envelope, ingest, scope};
 use reqwest::Method;
 use serde_json::json;
 use tally_api::api_key::Role;
@@ -75,7 +73,11 @@ async fn every_route_lets_through_exactly_the_roles_of_the_table() {
             }
             let answer = server.send(method.clone(), &key, &url, Some(b"{}".to_vec())).await;
             let is_refused = answer.status == 403;
-            assert_eq!(!is_refused, allowed(method.as_str(), path).contains(&role), "{method} {path} {role:?} {answer:?}");
+            assert_eq!(
+                !is_refused,
+                allowed(method.as_str(), path).contains(&role),
+                "{method} {path} {role:?} {answer:?}"
+            );
             if is_refused {
                 assert_eq!(answer.error(), "INSUFFICIENT_PERMISSIONS");
             }
@@ -90,7 +92,17 @@ async fn every_route_lets_through_exactly_the_roles_of_the_table() {
 async fn a_route_that_is_not_in_the_table_does_not_exist() {
     let server = TestServer::new().await;
     let key = server.operator();
-    for path in ["/", "/v1", "/v1/", "/v1/admin", "/api/v1/ves/anchor", "/api/v1/events/ingest", "/debug", "/log/", "/log/tile/"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/",
+        "/v1/admin",
+        "/api/v1/ves/anchor",
+        "/api/v1/events/ingest",
+        "/debug",
+        "/log/",
+        "/log/tile/",
+    ] {
         for key in ["", &key] {
             let answer = server.get(key, path).await;
             assert_eq!((answer.status.as_u16(), answer.error()), (404, "RESOURCE_NOT_FOUND"), "{path}");
@@ -121,9 +133,25 @@ async fn anonymous_access_exists_on_exact_paths_only() {
         assert_eq!(status == 401, !is_open, "{method} {path} {status}");
     }
     for trick in [
-        "/healthx", "/health/", "/health/..", "/health/../v1/ledger", "/health/../v1/events/1", "//health", "/Health",
-        "/health%2f..%2fv1%2fledger", "/%68ealth", "/health;/v1/ledger", "/ready/../metrics", "/./health", "/health%00",
-        "/v1/ledger/../../health", "/healthz", "/readyz", "/health//", "/api/../health", "/health\\..\\v1\\ledger",
+        "/healthx",
+        "/health/",
+        "/health/..",
+        "/health/../v1/ledger",
+        "/health/../v1/events/1",
+        "//health",
+        "/Health",
+        "/health%2f..%2fv1%2fledger",
+        "/%68ealth",
+        "/health;/v1/ledger",
+        "/ready/../metrics",
+        "/./health",
+        "/health%00",
+        "/v1/ledger/../../health",
+        "/healthz",
+        "/readyz",
+        "/health//",
+        "/api/../health",
+        "/health\\..\\v1\\ledger",
     ] {
         let text = server.raw(format!("GET {trick} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").as_bytes()).await;
         let status = text.split(' ').nth(1).unwrap_or_default();
@@ -137,7 +165,14 @@ async fn anonymous_access_exists_on_exact_paths_only() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_public_log_is_checkpoints_tiles_and_proofs_and_each_switch_opens_its_own() {
-    let log = ["/v1/proofs/inclusion", "/v1/proofs/consistency", "/v1/ledger", "/v1/ladder", "/log/checkpoint", "/log/tile/{*path}"];
+    let log = [
+        "/v1/proofs/inclusion",
+        "/v1/proofs/consistency",
+        "/v1/ledger",
+        "/v1/ladder",
+        "/log/checkpoint",
+        "/log/tile/{*path}",
+    ];
     let cases: [(Public, &[&str]); 4] = [
         (Public { log: true, ..Public::NONE }, &log),
         (Public { entries: true, ..Public::NONE }, &["/log/tile/entries/{*path}"]),
@@ -173,7 +208,7 @@ async fn nobody_reaches_another_tenant_store_or_agent() {
     // What there is on the other side, so that "exists" and "does not exist" can be told apart if anything leaks.
     let theirs = server.event_of(other, 1, 1, "{\"n\":1}");
     server.submit_ok(&server.operator(), &theirs).await;
-    let unknown = tally_testkit::keys::tenant_id(77);
+    let unknown = tally_testkit::tenant_id(77);
     let strange = [
         other.stream(1),
         other.stream(9),
@@ -208,7 +243,7 @@ async fn nobody_reaches_another_tenant_store_or_agent() {
         let commit = json!({"tenant_id": tenant.to_string(), "store_id": store.to_string()});
         assert_eq!(server.post(&key, "/api/v1/ves/commitments", &commit).await.status, 403);
     }
-    for agent in [other.agent(1).id, tally_testkit::keys::agent_id(99)] {
+    for agent in [other.agent(1).id, tally_testkit::agent_id(99)] {
         for tenant in [other.id, unknown] {
             let answer = server.get(&key, &format!("/v1/keys/{tenant}/{agent}")).await;
             assert_eq!(answer.status, 403);
@@ -222,7 +257,7 @@ async fn nobody_reaches_another_tenant_store_or_agent() {
         server.event_of(other, 1, 1, "{}"),
         server.event_of(mine, 2, 1, "{}"),
         server.event_of(mine, 1, 2, "{}"),
-        mine.register(&mine.agent(5), server.event_id(), common::START),
+        mine.register(&mine.agent(5), server.event_id(), crate::common::START),
     ];
     let before = server.get(&key, "/v1/ladder").await.json["ordered"].clone();
     for frame in bad {
@@ -333,8 +368,14 @@ async fn nobody_creates_lists_or_revokes_keys_beyond_their_own_reach() {
         (&admin, json!({"tenant_id": null, "roles": ["admin"]})),
         (&admin, json!({"tenant_id": other.id.to_string(), "roles": ["reader"]})),
         (&store_admin, json!({"tenant_id": mine.id.to_string(), "roles": ["reader"]})),
-        (&store_admin, json!({"tenant_id": mine.id.to_string(), "store_ids": [mine.stream(2).store.to_string()], "roles": ["reader"]})),
-        (&agent_admin, json!({"tenant_id": mine.id.to_string(), "store_ids": [mine.stream(1).store.to_string()], "roles": ["agent"]})),
+        (
+            &store_admin,
+            json!({"tenant_id": mine.id.to_string(), "store_ids": [mine.stream(2).store.to_string()], "roles": ["reader"]}),
+        ),
+        (
+            &agent_admin,
+            json!({"tenant_id": mine.id.to_string(), "store_ids": [mine.stream(1).store.to_string()], "roles": ["agent"]}),
+        ),
     ];
     for (key, request) in wider {
         let answer = server.post(key, "/v1/api-keys", &request).await;
@@ -345,12 +386,20 @@ async fn nobody_creates_lists_or_revokes_keys_beyond_their_own_reach() {
         (json!({"tenant_id": mine.id.to_string(), "roles": ["root"]}), "MISSING_REQUIRED_FIELD"),
         (json!({"tenant_id": mine.id.to_string(), "roles": ["agent"], "x": 1}), "UNKNOWN_FIELD"),
         (json!({"tenant_id": mine.id.to_string(), "roles": ["agent"], "store_ids": []}), "INVALID_FIELD_VALUE"),
-        (json!({"tenant_id": mine.id.to_string(), "roles": ["agent"], "label": "x".repeat(129)}), "INVALID_FIELD_VALUE"),
-        (json!({"tenant_id": mine.id.to_string(), "roles": ["agent"], "expires_at": "2026-01-01T00:00:00Z"}), "INVALID_FIELD_VALUE"),
+        (
+            json!({"tenant_id": mine.id.to_string(), "roles": ["agent"], "label": "x".repeat(129)}),
+            "INVALID_FIELD_VALUE",
+        ),
+        (
+            json!({"tenant_id": mine.id.to_string(), "roles": ["agent"], "expires_at": "2026-01-01T00:00:00Z"}),
+            "INVALID_FIELD_VALUE",
+        ),
     ] {
         assert_eq!(server.post(&admin, "/v1/api-keys", &request).await.error(), code, "{request}");
     }
-    let theirs = server.post(&server.operator(), "/v1/api-keys", &json!({"tenant_id": other.id.to_string(), "roles": ["reader"]})).await;
+    let theirs = server
+        .post(&server.operator(), "/v1/api-keys", &json!({"tenant_id": other.id.to_string(), "roles": ["reader"]}))
+        .await;
     let id = theirs.json["info"]["id"].as_str().unwrap();
     assert!(!server.get(&admin, "/v1/api-keys").await.text().contains(id));
     for id in [id, &"00".repeat(32), "x", "..%2f"] {
@@ -375,7 +424,11 @@ async fn test_keys_and_live_keys_are_not_interchangeable() {
                 assert_eq!((answer.status.as_u16(), answer.error()), (401, "WRONG_ENVIRONMENT"));
             }
             // Nor does changing the prefix make one of the other.
-            let swapped = if key.starts_with("sk_live_") { key.replace("sk_live_", "sk_test_") } else { key.replace("sk_test_", "sk_live_") };
+            let swapped = if key.starts_with("sk_live_") {
+                key.replace("sk_live_", "sk_test_")
+            } else {
+                key.replace("sk_test_", "sk_live_")
+            };
             assert_eq!(server.get(&swapped, "/v1/ledger").await.status, 401);
         }
         let created = server.post(&server.operator(), "/v1/api-keys", &json!({"roles": ["reader"]})).await;
@@ -390,13 +443,22 @@ async fn a_malformed_or_unknown_credential_is_refused() {
     let key = server.operator();
     let unknown = tally_gateway::ApiKey::generate(Environment::Live).unwrap().reveal();
     let headers = [
-        String::new(), "Bearer".into(), "Bearer ".into(), format!("Bearer  {key}"), format!("Basic {key}"), key.clone(),
-        format!("Bearer {key}x"), format!("Bearer {}", &key[..50]), format!("Bearer {unknown}"), format!("Bearer {key} {key}"),
-        "Bearer eyJhbGciOiJub25lIn0.e30.".into(), format!("Bearer {}", key.to_uppercase()),
+        String::new(),
+        "Bearer".into(),
+        "Bearer ".into(),
+        format!("Bearer  {key}"),
+        format!("Basic {key}"),
+        key.clone(),
+        format!("Bearer {key}x"),
+        format!("Bearer {}", &key[..50]),
+        format!("Bearer {unknown}"),
+        format!("Bearer {key} {key}"),
+        "Bearer eyJhbGciOiJub25lIn0.e30.".into(),
+        format!("Bearer {}", key.to_uppercase()),
     ];
     for header in headers {
         let request = server.http.get(server.url("/v1/ledger")).header("authorization", &header);
-        let answer = common::Answer::read(request.send().await.unwrap()).await;
+        let answer = crate::common::Answer::read(request.send().await.unwrap()).await;
         assert_eq!((answer.status.as_u16(), answer.error()), (401, "INVALID_API_KEY"), "{header}");
         assert!(!answer.text().contains(&key[16..]));
     }

@@ -1,11 +1,9 @@
 //! The live feed: complete, in order, resumable, scoped, bounded.
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{Setup, TestServer, scope};
+use crate::common::{Setup, TestServer, scope};
 use serde_json::Value;
 use tally_api::api_key::Role;
 
@@ -98,7 +96,15 @@ async fn a_feed_resumes_exactly_after_the_token_it_gave() {
     let index = server.submit_ok(&key, &server.event("{}")).await;
     assert_eq!(feed.event().await["record"]["index"], index);
     let ledger = &token[..16];
-    for bad in ["x", "-1", "7", &format!("{ledger}-"), &format!("{ledger}-01"), &format!("{}-7", "00".repeat(8)), &format!("{token}x")] {
+    for bad in [
+        "x",
+        "-1",
+        "7",
+        &format!("{ledger}-"),
+        &format!("{ledger}-01"),
+        &format!("{}-7", "00".repeat(8)),
+        &format!("{token}x"),
+    ] {
         let answer = server.get(&key, &format!("/v1/feed?from={bad}")).await;
         assert_eq!((answer.status.as_u16(), answer.error()), (400, "INVALID_RESUME_TOKEN"), "{bad}");
     }
@@ -115,7 +121,8 @@ async fn a_feed_shows_what_its_credential_reaches_and_moves_past_the_rest() {
         let tenant = if n % 2 == 0 { mine } else { other };
         server.submit_ok(&operator, &server.event_of(tenant, 1 + n % 3, 1, "{}")).await;
     }
-    let key = server.key(scope(Some(mine.id), Some(vec![mine.stream(1).store, mine.stream(2).store]), None, &[Role::Reader]));
+    let key =
+        server.key(scope(Some(mine.id), Some(vec![mine.stream(1).store, mine.stream(2).store]), None, &[Role::Reader]));
     for (query, stores) in [
         (String::new(), vec![1, 2]),
         (format!("?tenant={}", mine.id), vec![1, 2]),
@@ -150,7 +157,8 @@ async fn an_event_source_gets_events_with_ids_and_resumes_by_its_header() {
     let server = TestServer::new().await;
     let key = server.operator();
     let read = |last: Option<String>| {
-        let mut request = server.http.get(server.url("/v1/feed")).bearer_auth(&key).header("accept", "text/event-stream");
+        let mut request =
+            server.http.get(server.url("/v1/feed")).bearer_auth(&key).header("accept", "text/event-stream");
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
@@ -228,7 +236,12 @@ async fn a_reader_that_takes_nothing_costs_little_and_is_let_go() {
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     loop {
         let metrics = server.get(&key, "/metrics").await.text();
-        let sent: u64 = metrics.lines().find_map(|line| line.strip_prefix("tally_http_feed_events_total ")).unwrap().parse().unwrap();
+        let sent: u64 = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix("tally_http_feed_events_total "))
+            .unwrap()
+            .parse()
+            .unwrap();
         assert!(sent < 8 * 320, "pages wait for their readers");
         if metrics.contains("\ntally_http_feeds 0\n") && sent > 0 {
             break;

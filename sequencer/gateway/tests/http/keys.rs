@@ -1,19 +1,17 @@
 //! Tenants and agents' keys over REST: registered, rotated, revoked by events that the node signs through its seam.
 
-mod common;
-
 use std::time::Duration;
 
-use common::{Setup, TestServer, scope};
+use crate::common::{Setup, TestServer, scope};
 use serde_json::json;
 use tally_api::api_key::Role;
 use tally_protocol::id::TenantId;
-use tally_testkit::build::TestAgent;
-use tally_testkit::keys::{agent_id, signing_key, tenant_id};
+use tally_testkit::TestAgent;
+use tally_testkit::{agent_id, signing_key, tenant_id};
 
 const KEYS: &str = "/api/v1/agents/keys";
 
-fn first_code(answer: &common::Answer) -> Option<&str> {
+fn first_code(answer: &crate::common::Answer) -> Option<&str> {
     answer.json["results"][0]["reject"]["code"].as_str()
 }
 
@@ -128,7 +126,7 @@ async fn a_registration_that_breaks_a_rule_is_refused_in_words() {
 async fn an_operator_creates_a_tenant_and_its_root_agent_rules_it() {
     let server = TestServer::new().await;
     let operator = server.operator();
-    let tenant = tally_testkit::build::TestTenant::new(9);
+    let tenant = tally_testkit::TestTenant::new(9);
     let body = json!({
         "tenant_id": tenant.id.to_string(), "root_agent_id": tenant.root.id.to_string(),
         "root_public_key": tenant.root.public_key().to_hex(),
@@ -142,8 +140,10 @@ async fn an_operator_creates_a_tenant_and_its_root_agent_rules_it() {
     let refused = server.post(&operator, KEYS, &registration(tenant.id, &agent)).await;
     assert_eq!(refused.error(), "CONTROL_REFUSED");
     let key = server.key(scope(Some(tenant.id), None, None, &[Role::Agent]));
-    server.submit_ok(&key, &tenant.register(&agent, server.event_id(), common::START)).await;
-    server.submit_ok(&key, &agent.event(tenant.stream(1), server.event_id()).created_at(common::START).sign()).await;
+    server.submit_ok(&key, &tenant.register(&agent, server.event_id(), crate::common::START)).await;
+    server
+        .submit_ok(&key, &agent.event(tenant.stream(1), server.event_id()).created_at(crate::common::START).sign())
+        .await;
     for bad in [
         json!({"tenant_id": tenant_id(0).to_string(), "root_agent_id": agent_id(1).to_string()}),
         json!({"tenant_id": TenantId::NIL.to_string(), "root_agent_id": agent_id(1).to_string(), "root_public_key": signing_key("x").public_key().to_hex()}),
@@ -158,7 +158,8 @@ async fn a_node_without_root_keys_says_so() {
     let mut setup = Setup::new();
     setup.control = false;
     let server = setup.start().await;
-    let answer = server.post(&server.operator(), KEYS, &registration(server.tenants[0].id, &new_agent(&server, 7))).await;
+    let answer =
+        server.post(&server.operator(), KEYS, &registration(server.tenants[0].id, &new_agent(&server, 7))).await;
     assert_eq!((answer.status.as_u16(), answer.error()), (501, "NO_CONTROL_SIGNER"));
 }
 

@@ -10,9 +10,7 @@ use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 use tally_api::api_key::{Role, StoreIds};
 use tally_api::event::EventEnvelope;
-use tally_core::{
-    Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Sequencer,
-};
+use tally_core::{Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Sequencer};
 use tally_gateway::{
     ApiKey, ControlSignError, ControlSigner, Credential, CredentialKey, CredentialStore, Environment, Gateway,
     GatewayConfig, GatewayParts, Limits, MemoryCredentials, Public, Scope,
@@ -23,9 +21,9 @@ use tally_protocol::id::{AgentId, EventId, StoreId, Stream, TenantId};
 use tally_protocol::time::LogTime;
 use tally_storage::Engine;
 use tally_storage::memory::MemoryEngine;
-use tally_testkit::build::{TestAgent, TestLedger, TestTenant};
-use tally_testkit::clock::ManualClock;
-use tally_testkit::keys::event_id;
+use tally_testkit::ManualClock;
+use tally_testkit::event_id;
+use tally_testkit::{TestAgent, TestLedger, TestTenant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -88,8 +86,7 @@ impl Setup {
         let mut core = Config::development();
         core.publish_interval = Duration::from_millis(10);
         core.commit_interval = Duration::from_secs(3600);
-        let config =
-            GatewayConfig { environment: Environment::Live, public: Public::NONE, limits: Limits::standard() };
+        let config = GatewayConfig { environment: Environment::Live, public: Public::NONE, limits: Limits::standard() };
         Self { config, core, control: true, tls: None }
     }
 
@@ -198,7 +195,11 @@ impl TestServer {
     /// An event of an agent of a tenant in one of its stores.
     pub fn event_of(&self, tenant: &TestTenant, store: u64, agent: u64, payload: &str) -> Frame {
         let agent = tenant.agent(agent);
-        agent.event(tenant.stream(store), self.event_id()).created_at(self.clock.wall()).payload(payload.as_bytes()).sign()
+        agent
+            .event(tenant.stream(store), self.event_id())
+            .created_at(self.clock.wall())
+            .payload(payload.as_bytes())
+            .sign()
     }
 
     /// An event of agent 1 of tenant 1 in store 1.
@@ -312,12 +313,7 @@ pub async fn read_to_close(socket: &mut TcpStream) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-pub fn scope(
-    tenant: Option<TenantId>,
-    stores: Option<Vec<StoreId>>,
-    agent: Option<AgentId>,
-    roles: &[Role],
-) -> Scope {
+pub fn scope(tenant: Option<TenantId>, stores: Option<Vec<StoreId>>, agent: Option<AgentId>, roles: &[Role]) -> Scope {
     Scope { tenant, stores: stores.map(StoreIds), agent, roles: roles.to_vec() }
 }
 

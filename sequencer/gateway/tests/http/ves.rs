@@ -1,8 +1,6 @@
 //! The VES surface: ingest as the reference speaks it, receipts, read-back, commitments, proofs.
 
-mod common;
-
-use common::{START, TestServer, envelope, ingest, scope};
+use crate::common::{START, TestServer, envelope, ingest, scope};
 use serde_json::{Value, json};
 use tally_api::api_key::Role;
 use tally_api::ves::VesIngestAnswer;
@@ -16,11 +14,11 @@ fn agent(server: &TestServer) -> AgentId {
     server.tenants[0].agent(1).id
 }
 
-async fn send(server: &TestServer, key: &str, events: &[Value]) -> common::Answer {
+async fn send(server: &TestServer, key: &str, events: &[Value]) -> crate::common::Answer {
     server.post(key, INGEST, &ingest(agent(server), events)).await
 }
 
-fn reasons(answer: &common::Answer) -> Vec<&str> {
+fn reasons(answer: &crate::common::Answer) -> Vec<&str> {
     let rejections = answer.json["rejections"].as_array().map_or(&[][..], Vec::as_slice);
     rejections.iter().map(|rejection| rejection["reason"].as_str().unwrap()).collect()
 }
@@ -102,13 +100,15 @@ async fn each_rejection_has_the_words_of_the_reference() {
     assert!(got[4].starts_with(expected[4]) && got[4].len() > expected[4].len());
     expected[4] = got[4];
     assert_eq!(got, expected);
-    let places: Vec<_> = answer.json["rejections"].as_array().unwrap().iter().map(|r| r["index"].as_u64().unwrap()).collect();
+    let places: Vec<_> =
+        answer.json["rejections"].as_array().unwrap().iter().map(|r| r["index"].as_u64().unwrap()).collect();
     assert_eq!(places, (1..=11).collect::<Vec<_>>());
     assert_eq!(answer.json["rejections"][7]["event_id"], Value::Null);
     // Same id, other content; and twice in one request.
     let frame = server.event("{\"n\":1}");
     let again = envelope(&frame);
-    let other = server.tenants[0].agent(1).event(frame.stream(), frame.event_id()).created_at(START).payload(b"2").sign();
+    let other =
+        server.tenants[0].agent(1).event(frame.stream(), frame.event_id()).created_at(START).payload(b"2").sign();
     let answer = send(&server, &key, &[again.clone(), envelope(&other), again]).await;
     assert_eq!(reasons(&answer), ["duplicate_event_id"]);
     assert_eq!(answer.json["eventsAccepted"], 1);
@@ -121,9 +121,14 @@ async fn members_that_ves_does_not_know_are_ignored_and_absent_options_may_be_nu
     let key = server.tenant_key(&[Role::Agent]);
     let mut event = envelope(&server.event("{\"n\":1}"));
     for (name, value) in [
-        ("command_id", Value::Null), ("base_version", Value::Null), ("agent_signature_bundle", Value::Null),
-        ("payload_encrypted", Value::Null), ("sequence_number", json!(99)), ("sequenced_at", json!("x")),
-        ("agent_signature_scheme", json!(1)), ("x-vendor", json!({"deep": [1, 2, {"a": null}]})),
+        ("command_id", Value::Null),
+        ("base_version", Value::Null),
+        ("agent_signature_bundle", Value::Null),
+        ("payload_encrypted", Value::Null),
+        ("sequence_number", json!(99)),
+        ("sequenced_at", json!("x")),
+        ("agent_signature_scheme", json!(1)),
+        ("x-vendor", json!({"deep": [1, 2, {"a": null}]})),
     ] {
         event[name] = value;
     }
@@ -169,8 +174,9 @@ async fn what_fails_a_whole_request_is_a_structured_error() {
         assert_eq!((answer.status.as_u16(), answer.error()), (status, code), "{body}");
     }
     assert_eq!(server.get(&key, "/v1/ladder").await.json["ordered"], 7, "genesis, two tenants, four keys, no event");
-    let request = server.http.post(server.url(INGEST)).bearer_auth(&key).header("content-type", "text/plain").body("{}");
-    assert_eq!(common::Answer::read(request.send().await.unwrap()).await.error(), "UNSUPPORTED_MEDIA_TYPE");
+    let request =
+        server.http.post(server.url(INGEST)).bearer_auth(&key).header("content-type", "text/plain").body("{}");
+    assert_eq!(crate::common::Answer::read(request.send().await.unwrap()).await.error(), "UNSUPPORTED_MEDIA_TYPE");
 }
 
 #[tokio::test(flavor = "multi_thread")]

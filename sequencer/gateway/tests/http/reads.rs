@@ -1,10 +1,8 @@
 //! Events read back over the native surface: by position, by stream, by id, by entity; pages end by count and bytes.
 
-mod common;
-
+use crate::common::{Setup, TestServer};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use common::{Setup, TestServer};
 use serde_json::Value;
 use tally_api::api_key::Role;
 
@@ -18,9 +16,10 @@ async fn an_event_is_found_by_position_sequence_id_and_entity_with_its_exact_byt
     let key = server.tenant_key(&[Role::Agent]);
     let tenant = &server.tenants[0];
     let stream = tenant.stream(1);
+    let agent = tenant.agent(1);
     let frames: Vec<_> = (0..10)
         .map(|n| {
-            let event = tenant.agent(1).event(stream, server.event_id()).created_at(common::START);
+            let event = agent.event(stream, server.event_id()).created_at(crate::common::START);
             event.about("Or/der", &format!("id {}%", n % 2)).payload(format!("{{\"n\":{n}}}").as_bytes()).sign()
         })
         .collect();
@@ -43,7 +42,7 @@ async fn an_event_is_found_by_position_sequence_id_and_entity_with_its_exact_byt
     }
     // Slashes, blanks and percent signs of an entity are percent-encoded in the path.
     let page = server.get(&key, &format!("{base}/entities/Or%2Fder/id%201%25?limit=3")).await;
-    let numbers = |page: &common::Answer| -> Vec<u64> {
+    let numbers = |page: &crate::common::Answer| -> Vec<u64> {
         page.json["events"].as_array().unwrap().iter().map(|r| r["event"]["payload"]["n"].as_u64().unwrap()).collect()
     };
     assert_eq!(numbers(&page), [1, 3, 5]);

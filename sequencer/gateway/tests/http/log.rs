@@ -1,8 +1,6 @@
 //! The log as files: checkpoint, tiles, entry bundles, and proofs about them.
 
-mod common;
-
-use common::{Setup, TestServer};
+use crate::common::{Setup, TestServer};
 use serde_json::{Value, json};
 use tally_api::api_key::Role;
 use tally_gateway::Public;
@@ -11,7 +9,7 @@ use tally_protocol::entry::Entry;
 use tally_protocol::hash;
 use tally_protocol::note::VerifierKey;
 use tally_protocol::tile::{EntryBundleId, TileId, decode_bundle};
-use tally_testkit::reference::naive_root;
+use tally_testkit::naive_root;
 
 async fn server_with(events: usize) -> TestServer {
     let mut setup = Setup::new();
@@ -33,8 +31,12 @@ async fn a_stranger_rebuilds_the_signed_root_from_what_is_served() {
     let answer = server.get("", "/log/checkpoint").await;
     assert_eq!(answer.headers["content-type"], "text/plain; charset=utf-8");
     let ledger = server.get("", "/v1/ledger").await.json;
-    let keys: Vec<VerifierKey> =
-        ledger["verifier_keys"].as_array().unwrap().iter().map(|key| key["vkey"].as_str().unwrap().parse().unwrap()).collect();
+    let keys: Vec<VerifierKey> = ledger["verifier_keys"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|key| key["vkey"].as_str().unwrap().parse().unwrap())
+        .collect();
     let signed = SignedCheckpoint::open(&answer.text(), &keys[..1]).unwrap();
     let size = signed.checkpoint.size;
     assert_eq!(size.get(), 607);
@@ -70,10 +72,41 @@ async fn only_exact_tile_paths_exist() {
         assert_eq!(server.get("", &format!("/log/tile/{good}")).await.status, 200, "{good}");
     }
     for bad in [
-        "0/0", "0/00", "0/0000", "00/000", "0/000.p/0", "0/000.p/256", "0/000.p/01", "0/000.p/", "0/000.p", "0/x000/000", "0/001",
-        "0/001.p/52", "1/000", "1/000.p/2", "2/000.p/1", "64/000", "-1/000", "+0/000", "0/000/", "0//000", "/0/000", "0/%30%30%30",
-        "0/..%2f0/000", "entries", "entries/", "entries/0", "entries/002", "entries/001", "%65ntries/000", "ENTRIES/000", "data/000",
-        "0/x001/x000/000", "0/999", "8/000.p/1", "0/18446744073709551616",
+        "0/0",
+        "0/00",
+        "0/0000",
+        "00/000",
+        "0/000.p/0",
+        "0/000.p/256",
+        "0/000.p/01",
+        "0/000.p/",
+        "0/000.p",
+        "0/x000/000",
+        "0/001",
+        "0/001.p/52",
+        "1/000",
+        "1/000.p/2",
+        "2/000.p/1",
+        "64/000",
+        "-1/000",
+        "+0/000",
+        "0/000/",
+        "0//000",
+        "/0/000",
+        "0/%30%30%30",
+        "0/..%2f0/000",
+        "entries",
+        "entries/",
+        "entries/0",
+        "entries/002",
+        "entries/001",
+        "%65ntries/000",
+        "ENTRIES/000",
+        "data/000",
+        "0/x001/x000/000",
+        "0/999",
+        "8/000.p/1",
+        "0/18446744073709551616",
     ] {
         let answer = server.get("", &format!("/log/tile/{bad}")).await;
         assert_eq!((answer.status.as_u16(), answer.error()), (404, "RESOURCE_NOT_FOUND"), "{bad}");
@@ -93,17 +126,25 @@ async fn proofs_hold_against_the_served_roots_and_name_what_is_missing() {
     assert_eq!(reader.checkpoint().checkpoint.root.to_hex(), root);
     for index in [0, 1, 9, size - 1] {
         let proof: tally_api::proof::Inclusion =
-            serde_json::from_slice(&get(format!("/v1/proofs/inclusion?index={index}&size={size}")).await.bytes).unwrap();
+            serde_json::from_slice(&get(format!("/v1/proofs/inclusion?index={index}&size={size}")).await.bytes)
+                .unwrap();
         let inner = tally_protocol::proof::InclusionProof { index: proof.index, size: proof.size, path: proof.path };
         assert_eq!(inner, reader.inclusion(proof.index, proof.size).unwrap());
     }
     let consistency = get(format!("/v1/proofs/consistency?old=8&new={size}")).await;
     assert_eq!((consistency.status.as_u16(), &consistency.json["old"]), (200, &json!(8)));
-    let error = |answer: &common::Answer| answer.error().to_owned();
+    let error = |answer: &crate::common::Answer| answer.error().to_owned();
     let beyond = get(format!("/v1/proofs/inclusion?index=0&size={}", size + 1)).await;
     assert_eq!((error(&beyond).as_str(), &beyond.json["error"]["details"]["rung"]), ("NOT_YET", &json!("signed")));
     assert!(beyond.headers.contains_key("retry-after"));
-    for bad in ["inclusion", "inclusion?index=5&size=5", "inclusion?index=5&size=0", "consistency?old=0", "consistency?old=9&new=8", "inclusion?index=1&x=1"] {
+    for bad in [
+        "inclusion",
+        "inclusion?index=5&size=5",
+        "inclusion?index=5&size=0",
+        "consistency?old=0",
+        "consistency?old=9&new=8",
+        "inclusion?index=1&x=1",
+    ] {
         let answer = get(format!("/v1/proofs/{bad}")).await;
         assert_eq!(answer.status, 400, "{bad} {answer:?}");
     }

@@ -1,8 +1,6 @@
 //! Native submission: JSON and frames, per-event fates, strictness, proofs that verify.
 
-mod common;
-
-use common::{Answer, TestServer, envelope, scope};
+use crate::common::{Answer, TestServer, envelope, scope};
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::{Value, json};
 use tally_api::api_key::Role;
@@ -33,7 +31,7 @@ fn check_receipts(server: &TestServer, frames: &[Frame], answer: &Answer) {
             public_key: server.tenants[0].agent(1).public_key(),
         };
         let checkpoint = ledger.open_checkpoint(&answer.checkpoints[receipt.checkpoint]).unwrap();
-        verify_receipt(frame, &placed, &receipt.path, &checkpoint).unwrap();
+        verify_receipt(frame, &placed, &receipt.leaf_hash, &receipt.path, &checkpoint).unwrap();
     }
 }
 
@@ -74,7 +72,7 @@ async fn a_replay_gets_the_same_place_and_other_content_is_a_conflict() {
     let agent = server.tenants[0].agent(1);
     let other = agent
         .event(server.tenants[0].stream(1), frame.event_id())
-        .created_at(common::START)
+        .created_at(crate::common::START)
         .payload(b"{\"n\":2}")
         .sign();
     let conflict = server.submit(&key, &[other]).await;
@@ -153,7 +151,8 @@ async fn a_bad_frame_inside_its_bounds_is_refused_alone_and_lost_framing_refuses
     let body = [good.bytes().to_vec(), bad, other.bytes().to_vec()].concat();
     let send = |body: Vec<u8>| async {
         let request = server.http.post(server.url("/v1/events")).bearer_auth(&key);
-        Answer::read(request.header("content-type", "application/vnd.tally.frames").body(body).send().await.unwrap()).await
+        Answer::read(request.header("content-type", "application/vnd.tally.frames").body(body).send().await.unwrap())
+            .await
     };
     let answer = send(body.clone()).await;
     assert_eq!(statuses(&answer), ["accepted", "rejected", "accepted"]);
@@ -165,8 +164,9 @@ async fn a_bad_frame_inside_its_bounds_is_refused_alone_and_lost_framing_refuses
     }
     assert_eq!(server.get(&key, "/v1/ladder").await.json["signed"], head, "nothing of them was taken");
     assert_eq!(send(Vec::new()).await.error(), "EMPTY_BATCH");
-    let unsigned = server.tenants[0].agent(1).event(server.tenants[0].stream(1), server.event_id());
-    let forged = unsigned.created_at(common::START).sign_as(Signature::from_bytes([0; 64]));
+    let agent = server.tenants[0].agent(1);
+    let unsigned = agent.event(server.tenants[0].stream(1), server.event_id());
+    let forged = unsigned.created_at(crate::common::START).sign_as(Signature::from_bytes([0; 64]));
     assert_eq!(codes(&server.submit(&key, &[forged]).await), [Some("invalid_signature")]);
 }
 
@@ -232,8 +232,16 @@ async fn json_without_one_meaning_is_a_refusal_of_its_event() {
     let template = envelope(&server.event("{\"n\":\"X\"}")).to_string();
     let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
     let bodies = [
-        "{\"a\":1,\"a\":1}", "{\"a\":1,\"\\u0061\":1}", "9007199254740993", "-9007199254740993", "1e400", "\"\\u0000\"",
-        "\"\\ud800\"", "\"\\udc00x\"", "100000000000000000000", deep.as_str(),
+        "{\"a\":1,\"a\":1}",
+        "{\"a\":1,\"\\u0061\":1}",
+        "9007199254740993",
+        "-9007199254740993",
+        "1e400",
+        "\"\\u0000\"",
+        "\"\\ud800\"",
+        "\"\\udc00x\"",
+        "100000000000000000000",
+        deep.as_str(),
     ];
     let mut events = vec![envelope(&good).to_string()];
     events.extend(bodies.map(|body| template.replace("{\"n\":\"X\"}", body)));
@@ -246,7 +254,8 @@ async fn json_without_one_meaning_is_a_refusal_of_its_event() {
         assert!(result["event_id"].is_string(), "the event is named all the same");
     }
     // A byte that is not UTF-8 is its event's fault too.
-    let mut raw = format!("{{\"events\":[{},{}]}}", template.replace("{\"n\":\"X\"}", "\"@\""), envelope(&server.event("1")));
+    let mut raw =
+        format!("{{\"events\":[{},{}]}}", template.replace("{\"n\":\"X\"}", "\"@\""), envelope(&server.event("1")));
     let at = raw.find('@').unwrap();
     let mut raw_bytes = std::mem::take(&mut raw).into_bytes();
     raw_bytes[at] = 0xff;

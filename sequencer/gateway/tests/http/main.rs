@@ -1,0 +1,13 @@
+//! The HTTP door as its clients meet it: a real core behind real sockets. One file per family of laws.
+#![allow(clippy::unwrap_used, reason = "tests stop where they stand")]
+
+mod auth;
+mod common;
+mod feed;
+mod hostile;
+mod keys;
+mod log;
+mod operation;
+mod reads;
+mod submit;
+mod ves;
