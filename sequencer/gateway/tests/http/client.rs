@@ -1,14 +1,10 @@
 //! The Rust client against a real node over a real socket.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::{START, TestServer, scope};
+use crate::common::{START, TestServer, scope};
 use tally_api::agent_key::{RegisterKeyRequest, RevokeKeyRequest, RotateKeyRequest};
 use tally_api::api_key::{CreateApiKey, Role};
 use tally_api::tenant::CreateTenant;
@@ -176,7 +172,10 @@ async fn the_wrong_ledger_is_never_talked_to() {
 async fn the_feed_gives_every_event_once_while_more_come_in() {
     let server = TestServer::new().await;
     let (reading, writing) = (client(&server), client(&server));
-    let mut feed = reading.follow_stream(FollowFrom::Start, server.tenants[0].id, server.tenants[0].stream(1).store).await.unwrap();
+    let mut feed = reading
+        .follow_stream(FollowFrom::Start, server.tenants[0].id, server.tenants[0].stream(1).store)
+        .await
+        .unwrap();
     let sent = events(&server, 120);
     let parts: Vec<Vec<Frame>> = sent.chunks(7).map(<[Frame]>::to_vec).collect();
     let writer = tokio::spawn(async move {
@@ -218,7 +217,8 @@ async fn events_are_read_back_by_place_id_and_entity() {
     assert_eq!((page.events.len(), page.next), (3, Some(Sequence::new(5))));
     let odd_ones = client.entity_events(stream, ("Order/line", odd), None, 10).await.unwrap();
     assert_eq!(odd_ones.events.iter().map(|event| &event.frame).collect::<Vec<_>>(), [&sent[0], &sent[2], &sent[4]]);
-    let after = client.entity_events(stream, ("Order/line", odd), Some(odd_ones.events[0].placed.index), 1).await.unwrap();
+    let after =
+        client.entity_events(stream, ("Order/line", odd), Some(odd_ones.events[0].placed.index), 1).await.unwrap();
     assert_eq!(after.events[0].frame, sent[2]);
     assert_eq!(client.stream_head(stream).await.unwrap(), Some(Sequence::new(5)));
     assert!(client.ladder().await.unwrap().signed > TreeSize::new(6));
@@ -242,7 +242,6 @@ async fn a_rejected_event_is_told_apart_from_its_accepted_neighbours() {
     let server = TestServer::new().await;
     let client = client(&server);
     let mut sent = events(&server, 3);
-    sent[1] = sent[1].clone();
     let stranger = TestAgent { key: tally_testkit::signing_key("stranger"), ..server.tenants[0].agent(1) };
     sent[1] = stranger.event(server.tenants[0].stream(1), event_id(900)).created_at(START).sign();
     let outcomes = client.submit(&sent).await.unwrap();
@@ -311,12 +310,8 @@ async fn an_operator_manages_tenants_keys_and_credentials_through_the_client() {
         .unwrap();
     // In the overlap both are good.
     assert!(submit(&agent, 2).await.receipt().is_some() && submit(&next, 3).await.receipt().is_some());
-    let revoke = RevokeKeyRequest {
-        tenant_id: tenant.id,
-        agent_id: agent.id,
-        key_id: agent.key_id,
-        reason: "test".to_owned(),
-    };
+    let revoke =
+        RevokeKeyRequest { tenant_id: tenant.id, agent_id: agent.id, key_id: agent.key_id, reason: "test".to_owned() };
     operator.revoke_key(&revoke).await.unwrap();
     assert!(operator.revoke_key(&revoke).await.is_ok(), "twice is once");
     let SubmitOutcome::Rejected(rejected) = submit(&agent, 4).await else { panic!("a revoked key was admitted") };
