@@ -7,6 +7,7 @@ use crate::Target;
 mod json;
 mod log;
 mod names;
+mod offline;
 mod records;
 mod wire;
 
@@ -28,4 +29,5 @@ pub const TARGETS: &[Target] = &[
     log::BUNDLE,
     names::NAMES,
     names::TIMES,
+    offline::OFFLINE_BUNDLE,
 ];
