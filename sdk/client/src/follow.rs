@@ -20,7 +20,7 @@ use tally_protocol::id::{Index, Sequence, StoreId, Stream, TenantId};
 use crate::client::Client;
 use crate::error::ClientError;
 use crate::read::LoggedEvent;
-use crate::transport::segment;
+use crate::transport::{Repeat, segment};
 
 const PATH: &str = "/v1/feed";
 
@@ -184,7 +184,7 @@ impl Feed {
 
     async fn pause(&mut self, error: ClientError) -> Result<(), ClientError> {
         self.failures += 1;
-        match self.client.shared.http.pause_after(&error, self.failures, true) {
+        match self.client.shared.http.pause_after(&error, self.failures, Repeat::Freely) {
             Some(pause) => {
                 tokio::time::sleep(pause).await;
                 Ok(())

@@ -171,7 +171,8 @@ impl Client {
         self.take_checkpoint(note).await
     }
 
-    /// The receipt of an event at the newest signed checkpoint, checked against the caller's own frame.
+    /// The receipt of an event at the newest signed checkpoint, checked against the caller's own frame. Waits, within
+    /// the bounds of retrying, for an event that is not signed yet.
     ///
     /// # Errors
     /// See [`ClientError::class`].
@@ -213,7 +214,7 @@ impl Client {
     }
 
     async fn one_event(&self, path: String) -> Result<Option<(LoggedEvent, String)>, ClientError> {
-        match self.shared.http.json::<EventRecord>(&Request::get(&path)).await {
+        match self.shared.http.json::<EventRecord>(&Request::get(&path).without_waiting()).await {
             Ok(record) => Ok(Some((LoggedEvent::check(record, &path)?, path))),
             Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(error),

@@ -218,10 +218,9 @@ fn envelopes(events: &[Frame]) -> Result<SubmitRequest, ClientError> {
     Ok(SubmitRequest { events: events.map_err(|error| ClientError::malformed(PATH, error))? })
 }
 
-/// Whether a refusal means that the thing asked for does not exist.
+/// Whether a refusal means that the thing asked for does not exist, or does not exist yet.
 pub(crate) fn is_absent(error: &ClientError) -> bool {
-    let absent =
-        |code| matches!(code, ErrorCode::EventNotFound | ErrorCode::ResourceNotFound | ErrorCode::AgentKeyNotFound);
+    let absent = |code| matches!(code, ErrorCode::EventNotFound | ErrorCode::ResourceNotFound | ErrorCode::NotYet);
     matches!(error, ClientError::Refused(refusal) if refusal.code.is_some_and(absent))
 }
 

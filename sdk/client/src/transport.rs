@@ -9,7 +9,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValu
 use reqwest::{Method, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tally_api::error::ErrorBody;
+use tally_api::error::{ErrorBody, ErrorCode};
 
 use crate::error::{ClientError, Refusal};
 use crate::retry::RetryPolicy;
@@ -62,21 +62,41 @@ pub(crate) struct Request {
     method: Method,
     path: String,
     body: Option<(&'static str, Bytes)>,
-    /// Whether doing it twice is the same as doing it once.
-    repeatable: bool,
+    repeat: Repeat,
+}
+
+/// When a request may be sent again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// After any failure: doing it twice is the same as doing it once.
+    Freely,
+    /// The same, but what is not there yet is not waited for.
+    ButNotForMore,
+    /// Only where it is certain that nothing was done.
+    IfNothingDone,
+}
+
+impl Repeat {
+    fn after(self, refusal: &Refusal) -> bool {
+        match self {
+            Self::Freely => refusal.is_retryable(),
+            Self::ButNotForMore => refusal.is_retryable() && refusal.code != Some(ErrorCode::NotYet),
+            Self::IfNothingDone => refusal.took_nothing(),
+        }
+    }
 }
 
 impl Request {
     pub(crate) fn get(path: impl Into<String>) -> Self {
-        Self { method: Method::GET, path: path.into(), body: None, repeatable: true }
+        Self { method: Method::GET, path: path.into(), body: None, repeat: Repeat::Freely }
     }
 
     pub(crate) fn delete(path: impl Into<String>) -> Self {
-        Self { method: Method::DELETE, path: path.into(), body: None, repeatable: true }
+        Self { method: Method::DELETE, path: path.into(), body: None, repeat: Repeat::Freely }
     }
 
     pub(crate) fn post(path: impl Into<String>, content_type: &'static str, body: Bytes) -> Self {
-        Self { method: Method::POST, path: path.into(), body: Some((content_type, body)), repeatable: true }
+        Self { method: Method::POST, path: path.into(), body: Some((content_type, body)), repeat: Repeat::Freely }
     }
 
     pub(crate) fn post_json(path: impl Into<String>, body: &impl Serialize) -> Result<Self, ClientError> {
@@ -87,7 +107,12 @@ impl Request {
 
     /// Doing it twice would be wrong: it is repeated only where nothing was done.
     pub(crate) fn once(self) -> Self {
-        Self { repeatable: false, ..self }
+        Self { repeat: Repeat::IfNothingDone, ..self }
+    }
+
+    /// Asks for what is there now.
+    pub(crate) fn without_waiting(self) -> Self {
+        Self { repeat: Repeat::ButNotForMore, ..self }
     }
 }
 
@@ -136,7 +161,7 @@ impl Http {
                 Ok(body) => return Ok(body),
                 Err(error) => error,
             };
-            let Some(pause) = self.pause_after(&error, attempt, request.repeatable) else {
+            let Some(pause) = self.pause_after(&error, attempt, request.repeat) else {
                 return Err(error);
             };
             tokio::time::sleep(pause).await;
@@ -164,12 +189,10 @@ impl Http {
     }
 
     /// How long to pause before the next attempt; `None`: give up.
-    pub(crate) fn pause_after(&self, error: &ClientError, attempt: u32, repeatable: bool) -> Option<Duration> {
+    pub(crate) fn pause_after(&self, error: &ClientError, attempt: u32, repeat: Repeat) -> Option<Duration> {
         let retry_after = match error {
-            ClientError::NoAnswer { source, .. } if repeatable || source.is_connect() => None,
-            ClientError::Refused(refusal) if refusal.is_retryable() && (repeatable || refusal.took_nothing()) => {
-                refusal.retry_after
-            }
+            ClientError::NoAnswer { source, .. } if repeat != Repeat::IfNothingDone || source.is_connect() => None,
+            ClientError::Refused(refusal) if repeat.after(refusal) => refusal.retry_after,
             _ => return None,
         };
         self.retry.pause(attempt, retry_after, random())

@@ -120,6 +120,8 @@ impl TestServer {
     }
 
     async fn start(setup: Setup) -> Self {
+        // The Rust client's reqwest has TLS without a provider of its own, and features add up: any client needs one.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let clock = Arc::new(TestClock(ManualClock::new(START)));
         let engine = Arc::new(MemoryEngine::new());
         let ledger = TestLedger::new("tally.test/log", START);

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "tests stop where they stand")]
 
 mod auth;
+mod client;
 mod common;
 mod feed;
 mod hostile;
