@@ -47,13 +47,20 @@ hex_text! {
 
 /// The widest type above.
 const HEX_BYTES_MAX: usize = 64;
-const DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// The lower-case digit of a number below 16. Arithmetic rather than a table, so that the compiler takes many at once.
+const fn digit(number: u8) -> u8 {
+    number + if number < 10 { b'0' } else { b'a' - 10 }
+}
+
+fn write_digits(bytes: &[u8], out: &mut [u8]) {
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
+}
 
 fn write_hex<'a>(bytes: &[u8], out: &'a mut [u8; 2 * HEX_BYTES_MAX]) -> &'a str {
-    let digits = out.iter_mut();
-    for (to, digit) in digits.zip(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15])) {
-        *to = DIGITS[usize::from(digit)];
-    }
+    write_digits(bytes, out);
     core::str::from_utf8(&out[..2 * bytes.len()]).unwrap_or_default()
 }
 
@@ -161,12 +168,9 @@ impl IdText for [u8; 16] {
 const UUID_CHARS: usize = 36;
 
 fn write_uuid<'a>(bytes: &[u8; 16], out: &'a mut [u8; UUID_CHARS]) -> &'a str {
-    let mut digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    for (at, to) in out.iter_mut().enumerate() {
-        *to = match at {
-            8 | 13 | 18 | 23 => b'-',
-            _ => DIGITS[usize::from(digits.next().unwrap_or_default())],
-        };
+    out.fill(b'-');
+    for (at, part) in [(0, 0..4), (9, 4..6), (14, 6..8), (19, 8..10), (24, 10..16)] {
+        write_digits(&bytes[part], &mut out[at..]);
     }
     core::str::from_utf8(out).unwrap_or_default()
 }
@@ -398,5 +402,30 @@ pub mod time_option {
     /// Anything else.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<LogTime>, D::Error> {
         Ok(Option::<Owned>::deserialize(deserializer)?.map(|owned| owned.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_of_the_protocol() {
+        let bytes: [u8; 64] = core::array::from_fn(|at| (at * 37) as u8);
+        let mut out = [0; 2 * HEX_BYTES_MAX];
+        assert_eq!(write_hex(&bytes, &mut out), tally_protocol::hash::hex(&bytes));
+        assert_eq!(write_hex(&bytes[..32], &mut out), tally_protocol::hash::hex(&bytes[..32]));
+        let id = EventId::from_bytes(core::array::from_fn(|at| (at * 29) as u8));
+        assert_eq!(uuid_string(&id), id.to_string());
+        assert_eq!(read_uuid::<EventId>(&id.to_string()), Some(id));
+    }
+
+    #[test]
+    fn hex_is_read_back_and_has_one_text() {
+        let hash = LeafHash::from_bytes(core::array::from_fn(|at| at as u8));
+        assert_eq!(read_hex::<LeafHash>(&hash.to_hex()), Some(hash));
+        for bad in ["", &hash.to_hex()[1..], &hash.to_hex().to_uppercase(), &format!("0x{hash}"), &"g".repeat(64)] {
+            assert_eq!(read_hex::<LeafHash>(bad), None, "{bad}");
+        }
     }
 }
