@@ -266,7 +266,8 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let (tree, waiting) = recover::fold(&log, &tiles, &checkpoints, &ledger, &tip)?;
     let published = recover::published(&checkpoints, &ledger)?;
     let flags = (fresh, config.adopt_fence);
-    let standing = recover::stand(&tree, &tiles, &waiting, published.as_ref(), fence.as_mut(), &ledger, &tip, flags)?;
+    let roots = recover::Roots { tree: &tree, tiles: &tiles, waiting: &waiting };
+    let standing = recover::stand(&roots, published.as_ref(), fence.as_mut(), &ledger, &tip, flags)?;
     let checkpoint = match &standing {
         Standing::Newest(epoch) => {
             recover::take_epoch(fence.as_mut(), &ledger, &tree, *epoch)?;

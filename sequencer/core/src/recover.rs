@@ -181,28 +181,37 @@ pub(crate) enum Standing {
     },
 }
 
+/// Every root that this log ever had: the recovered tree, over stored tiles and those not stored yet.
+pub(crate) struct Roots<'a> {
+    pub(crate) tree: &'a Tree,
+    pub(crate) tiles: &'a TileStore,
+    pub(crate) waiting: &'a [FullTile],
+}
+
+impl Roots<'_> {
+    fn at(&self, size: TreeSize) -> Result<RootHash, StartError> {
+        let fetch = |level: u8, index: u64| -> Result<Option<Arc<[u8]>>, StorageError> {
+            match self.waiting.iter().find(|tile| tile.level == level && tile.index == index) {
+                Some(tile) => Ok(Some(Arc::clone(&tile.bytes))),
+                None => Ok(self.tiles.get(level, index)?.map(|tile| Arc::from(tile.as_ref()))),
+            }
+        };
+        let nodes = TileNodes::new(&self.tree.edge, fetch);
+        root_at(&nodes, size).map_err(|error| damaged(Index::new(0), &error.to_string()))
+    }
+}
+
 /// Compares the log with everything that is known to have been signed: stored checkpoints and the fence.
 ///
 /// `fresh` says that this very start created the ledger: only then may the fence be empty.
 pub(crate) fn stand(
-    tree: &Tree,
-    tiles: &TileStore,
-    waiting: &[FullTile],
+    roots: &Roots,
     published: Option<&SignedCheckpoint>,
     fence: &mut dyn Fence,
     ledger: &LedgerInfo,
     tip: &Tip,
     (fresh, adopt): (bool, bool),
 ) -> Result<Standing, StartError> {
-    let root = |size: TreeSize| -> Result<RootHash, StartError> {
-        let fetch = |level: u8, index: u64| -> Result<Option<Arc<[u8]>>, StorageError> {
-            match waiting.iter().find(|tile| tile.level == level && tile.index == index) {
-                Some(tile) => Ok(Some(Arc::clone(&tile.bytes))),
-                None => Ok(tiles.get(level, index)?.map(|tile| Arc::from(tile.as_ref()))),
-            }
-        };
-        root_at(&TileNodes::new(&tree.edge, fetch), size).map_err(|error| damaged(Index::new(0), &error.to_string()))
-    };
     let extends = |what: &str, size: TreeSize, expected: RootHash| -> Result<Option<String>, StartError> {
         if size > tip.size {
             let last = size.get() - 1;
@@ -212,7 +221,7 @@ pub(crate) fn stand(
                 tip.size, tip.size
             )));
         }
-        if root(size)? != expected {
+        if roots.at(size)? != expected {
             return Ok(Some(format!(
                 "the log has another root at size {size} than its {what}: this is a fork; restore the copy that was signed"
             )));

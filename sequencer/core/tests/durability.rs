@@ -1,5 +1,6 @@
 //! Laws of durability: no receipt before sync, fold and signature; a failed write, fence or signature poisons the node
 //! and loses nothing that was acknowledged.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! Laws of control state: tenants and keys are what the log says, judged at sequencing time.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 
 mod common;
 
@@ -182,7 +183,7 @@ fn after_a_revocation_is_acknowledged_nothing_is_admitted_under_full_load() {
             EventResult::Duplicate(_) => panic!("nothing was sent twice"),
         }
     }
-    let admitted = node.reader.stream_head(STREAM).map_or(0, |head| head.get());
+    let admitted = node.reader.stream_head(STREAM).map_or(0, Sequence::get);
     assert_eq!(admitted + refused, 4000);
     node.stop();
 }

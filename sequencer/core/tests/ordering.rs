@@ -1,4 +1,5 @@
 //! Laws of ordering: gap-free sequences, strict idempotency, log time, and the fate of neighbours.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 
 mod common;
 

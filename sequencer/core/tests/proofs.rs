@@ -1,4 +1,5 @@
 //! Laws of proofs: every receipt proves inclusion, sizes are consistent, cuts leave no trace, commitments chain.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 
 mod common;
 

@@ -1,5 +1,6 @@
 //! Laws of starting: starting is recovering, derived state rebuilds to the same roots, and a log that does not extend
 //! what was signed is never extended again.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 
 mod common;
 

@@ -2,6 +2,7 @@
 //! tenant with agents.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(unreachable_pub, reason = "shared by test files")]
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};

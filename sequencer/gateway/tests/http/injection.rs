@@ -40,7 +40,8 @@ async fn hostile_text_is_stored_and_read_back_byte_equal() {
         .iter()
         .map(|text| {
             let payload = tally_protocol::jcs::canonicalize(json!({ "text": text }).to_string().as_bytes()).unwrap();
-            let event = tenant.agent(1).event(stream, server.event_id()).created_at(common::START);
+            let agent = tenant.agent(1);
+            let event = agent.event(stream, server.event_id()).created_at(common::START);
             event.about(text, text).of_type(text).payload(&payload).sign()
         })
         .collect();
@@ -50,7 +51,7 @@ async fn hostile_text_is_stored_and_read_back_byte_equal() {
         assert_eq!(result["status"], "accepted", "{text:?}: {result}");
         let record = server.get(&key, &format!("/v1/events/{}", result["receipt"]["index"])).await.json;
         let bytes = STANDARD.decode(record["frame"].as_str().unwrap()).unwrap();
-        assert_eq!(bytes, frame.bytes(), "{text:?} came back changed");
+        assert_eq!(&bytes[..], &frame.bytes()[..], "{text:?} came back changed");
         for member in ["entity_type", "entity_id", "event_type"] {
             assert_eq!(record["event"][member], *text, "{member}");
         }
