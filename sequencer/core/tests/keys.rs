@@ -11,7 +11,7 @@ use common::{
 use tally_core::{EventResult, Lane};
 use tally_protocol::control::ControlEvent;
 use tally_protocol::error::RejectCode;
-use tally_protocol::id::{AgentId, KeyId, Stream, TenantId};
+use tally_protocol::id::{AgentId, KeyId, Sequence, Stream, TenantId};
 use tally_protocol::time::LogTime;
 
 const NEW_KEY: u8 = 103;
