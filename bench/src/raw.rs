@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use rand_core::{TryCryptoRng, TryRng};
 use tally_protocol::frame::Frame;
-use tally_protocol::key::{PublicKey, VerifyItem, verify_batch};
+use tally_protocol::key::{VerifyItem, verify_batch};
 
 use crate::Failure;
-use crate::events::{Form, Maker};
+use crate::events::{Body, Maker, Shape};
 
 /// Signatures verified together; what the node gathers at the most.
 pub const BATCH: usize = 2048;
@@ -29,17 +29,16 @@ pub fn verify_rate(maker: &Maker) -> Result<f64, Failure> {
 }
 
 fn items(maker: &Maker) -> Result<Vec<VerifyItem>, Failure> {
-    // Only one request in fifty keeps its frames; that many are enough to go round.
-    let requests = maker.make(Form::Frames, BATCH * 50 * 2)?;
-    let frames = requests.iter().filter_map(|request| request.sample.as_ref()).flatten();
-    let key_of = |frame: &Frame| -> Option<PublicKey> {
-        maker.agents.iter().find(|agent| agent.id == frame.agent_id()).map(|agent| agent.key.public_key())
-    };
+    // Enough to go round without living in a cache.
+    let shape = Shape { spoil: None, ..maker.shape.clone() };
+    let bodies = Maker::new(shape, maker.tenant, maker.seed()).make(BATCH * 2)?;
+    let keys = maker.keys();
+    let frames: Vec<Frame> = bodies.iter().map(Body::decode).collect::<Result<Vec<_>, _>>()?.concat();
     let item = |frame: &Frame| {
-        let public_key = key_of(frame).ok_or("an event of a stranger")?;
+        let public_key = *keys.get(&frame.agent_id()).ok_or("an event of a stranger")?;
         Ok(VerifyItem { public_key, message: *frame.signing_hash().as_bytes(), signature: frame.signature() })
     };
-    frames.map(item).collect::<Result<Vec<_>, &str>>().map_err(str::to_owned)
+    frames.iter().map(item).collect::<Result<Vec<_>, &str>>().map_err(str::to_owned)
 }
 
 fn round(items: &[VerifyItem], workers: usize, time: Duration) -> Result<f64, Failure> {
