@@ -15,7 +15,7 @@ use crate::Failure;
 use crate::events::{Body, Maker, SAMPLE_EVERY};
 use crate::histogram::Histogram;
 use crate::load::Pace;
-use crate::proc::{CpuByName, Io, Proc, used};
+use crate::proc::{CpuByName, Io, Proc, own_thread_nanos, used};
 use crate::world::World;
 
 /// Threads of the generator are named so, to be told from the core's.
@@ -165,9 +165,7 @@ impl Caller<'_> {
         }
         while self.finish_oldest(&mut flight, &mut outcome)? {}
         // The thread's own CPU is gone with it, so it is read here.
-        let own = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-        let nanos = own.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0);
-        Ok((outcome, CpuByName::from([(CALLER.to_owned(), nanos)])))
+        Ok((outcome, CpuByName::from([(CALLER.to_owned(), own_thread_nanos())])))
     }
 
     /// The moment a body's latency runs from. Until then, tickets that end are taken in.
@@ -192,17 +190,17 @@ impl Caller<'_> {
     /// Waits for the oldest submission; false if there is none.
     fn finish_oldest(&self, flight: &mut VecDeque<InFlight>, outcome: &mut Outcome) -> Result<bool, Failure> {
         let Some(InFlight { which, begin, ticket }) = flight.pop_front() else { return Ok(false) };
-        let results = ticket.wait().map_err(|error| error.to_string())?;
+        let fates = ticket.wait().map_err(|error| error.to_string())?;
         let body = &self.bodies[which];
         outcome.latency.record_many(begin.elapsed().as_micros() as u64, body.count as u64);
-        let accepted = results.iter().filter(|result| matches!(result, EventResult::Accepted(_))).count();
-        if accepted + body.bad != body.count || results.len() != body.count {
+        let accepted = fates.placed().count();
+        if accepted + body.bad != body.count || fates.fates().len() != body.count {
             return Err(format!("{accepted} of {} events were accepted, {} are bad", body.count, body.bad));
         }
         outcome.accepted += accepted;
         outcome.rejected += body.bad;
         if which.is_multiple_of(SAMPLE_EVERY) {
-            outcome.sample.push((which, results));
+            outcome.sample.push((which, fates.into_results()));
         }
         Ok(true)
     }

@@ -96,6 +96,13 @@ impl Proc {
     }
 }
 
+/// Nanoseconds of CPU the calling thread has used.
+#[must_use]
+pub fn own_thread_nanos() -> u64 {
+    let own = fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    own.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
 /// What was used between two readings, by name; a thread that ended in between is left out.
 #[must_use]
 pub fn used(before: &CpuByName, after: &CpuByName) -> CpuByName {

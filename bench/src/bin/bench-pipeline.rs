@@ -16,7 +16,7 @@ use tally_bench::events::{Body, Maker, Shape, Spoil};
 use tally_bench::load::Pace;
 use tally_bench::pipeline::{Load, Outcome, run};
 use tally_bench::proc::Proc;
-use tally_bench::raw::verify_rate;
+use tally_bench::raw::{Raw, verify_rate};
 use tally_bench::world::{Store, TENANT, World};
 use tally_core::Config;
 use tally_core::metrics::Reading;
@@ -166,7 +166,7 @@ fn measure(options: &Options) -> Result<Value, Failure> {
     Ok(figures)
 }
 
-fn figures(options: &Options, world: &World, outcome: &Outcome, raw: Option<f64>) -> Value {
+fn figures(options: &Options, world: &World, outcome: &Outcome, raw: Option<Raw>) -> Value {
     let metrics = world.sequencer.metrics();
     // Histograms of the core as count and mean.
     let means: serde_json::Map<String, Value> = metrics
@@ -188,8 +188,10 @@ fn figures(options: &Options, world: &World, outcome: &Outcome, raw: Option<f64>
         "rejected": outcome.rejected,
         "seconds": outcome.seconds,
         "events_per_s": outcome.rate(),
-        "raw_verify_per_s": raw,
-        "ratio": raw.map(|raw| outcome.rate() / raw),
+        "raw_verify_per_s": raw.map(|raw| raw.per_second),
+        "raw_verify_cpu_us": raw.map(|raw| raw.cpu_micros),
+        "ratio": raw.map(|raw| outcome.rate() / raw.per_second),
+        "ratio_of_cpu": raw.map(|raw| raw.cpu_micros / outcome.cpu_per_event().iter().map(|row| row.1).sum::<f64>()),
         "p50_ms": outcome.latency.millis(0.5),
         "p99_ms": outcome.latency.millis(0.99),
         "max_ms": outcome.latency.millis(1.0),
@@ -216,7 +218,12 @@ fn text(figures: &Value) -> String {
         figures["rejected"],
     );
     if let Some(raw) = figures["raw_verify_per_s"].as_f64() {
-        out += &format!("{raw:.0} raw verifications/s on all cores; ratio {:.3}\n", number("ratio"));
+        out += &format!(
+            "{raw:.0} raw verifications/s on all cores, {:.2} µs each; ratio {:.3}, of CPU {:.3}\n",
+            number("raw_verify_cpu_us"),
+            number("ratio"),
+            number("ratio_of_cpu"),
+        );
     }
     out += &format!(
         "receipts: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms; {} checked offline; {} times busy\n",
