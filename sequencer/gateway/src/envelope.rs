@@ -8,13 +8,14 @@
 
 use std::borrow::Cow;
 
+use tally_protocol::encrypted::EncryptedPayload;
 use tally_protocol::error::{Reject, RejectCode};
 use tally_protocol::frame::{EventFields, Frame, PayloadKind};
 use tally_protocol::hash::{CipherHash, PayloadHash};
 use tally_protocol::id::{AgentId, EventId, KeyId, StoreId, Stream, TenantId};
 use tally_protocol::jcs::{self, Value};
 use tally_protocol::key::Signature;
-use tally_protocol::limits::EVENTS_PER_REQUEST_MAX;
+use tally_protocol::limits::{EVENTS_PER_REQUEST_MAX, PAYLOAD_BYTES_MAX};
 
 use crate::json::{Cursor, Malformed, Span};
 
@@ -313,7 +314,7 @@ fn read_members(members: &Members<'_>, surface: Surface) -> Result<Frame, Reject
         payload_cipher_hash: CipherHash::from_bytes(bytes("payload_cipher_hash", members.payload_cipher_hash)?),
     };
     let signature = Signature::from_bytes(bytes("agent_signature", members.agent_signature)?);
-    let payload = payload(payload_kind, members)?;
+    let payload = payload(payload_kind, members, surface)?;
     Frame::from_parts(&fields, &payload, signature).map_err(|error| error.reject())
 }
 
@@ -346,7 +347,7 @@ fn refuse_unsigned(members: &Members<'_>, surface: Surface) -> Result<(), Reject
     Ok(())
 }
 
-fn payload(kind: PayloadKind, members: &Members<'_>) -> Result<Vec<u8>, Reject> {
+fn payload(kind: PayloadKind, members: &Members<'_>, surface: Surface) -> Result<Vec<u8>, Reject> {
     let (field, value, other, absent) = match kind {
         PayloadKind::Plain => ("payload", members.payload, "payload_encrypted", members.payload_encrypted),
         PayloadKind::Encrypted => ("payload_encrypted", members.payload_encrypted, "payload", members.payload),
@@ -355,6 +356,18 @@ fn payload(kind: PayloadKind, members: &Members<'_>) -> Result<Vec<u8>, Reject> 
         return Err(bad(other, "does not belong to this payload_kind"));
     }
     let value = value.ok_or_else(|| bad(field, "is missing"))?;
+    if value.len() > PAYLOAD_BYTES_MAX {
+        // Before it is parsed: a tree of values is many times as large as its text.
+        let message = format!("a payload holds at most {PAYLOAD_BYTES_MAX} bytes");
+        return Err(Reject { code: RejectCode::EventTooLarge, message, field: Some(field) });
+    }
+    if (kind, surface) == (PayloadKind::Encrypted, Surface::Ves) {
+        // As the reference reads it: other members are ignored, base64 may be padded. The core checks the hash.
+        let value = jcs::parse(value).map_err(|error| bad(field, &format!("has no canonical form: {}", error.kind)))?;
+        return EncryptedPayload::read(&value)
+            .map(|payload| payload.encode())
+            .map_err(|error| bad(field, &error.to_string()));
+    }
     jcs::canonicalize(value).map_err(|error| bad(field, &format!("has no canonical form: {}", error.kind)))
 }
 
@@ -406,6 +419,7 @@ pub(crate) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use tally_protocol::encrypted::Recipient;
 
     use super::*;
 
@@ -426,6 +440,39 @@ mod tests {
         assert_eq!((frame.entity_type(), frame.entity_id(), frame.event_type()), ("t", "i", "e"));
         assert_eq!(frame.payload(), br#"{"a":[1,"x",null]}"#);
         assert_eq!(Request::read(text.as_bytes(), Surface::Native).err(), Some(BodyError::Unknown));
+    }
+
+    /// What one event with another payload member and kind becomes.
+    fn with_payload(kind: u32, payload: &str, surface: Surface) -> Result<Vec<u8>, RejectCode> {
+        let event = EVENT.replace("\"payload_kind\":0", &format!("\"payload_kind\":{kind}"));
+        let event = event.replace(r#""payload":{"a":[1,"x",null]}"#, payload);
+        let text = format!("{{\"events\":[{event}]}}");
+        let mut frames = Request::read(text.as_bytes(), surface).unwrap().frames(surface);
+        let frame = frames.pop().unwrap();
+        frame.map(|frame| frame.payload().to_vec()).map_err(|refusal| refusal.reject.code)
+    }
+
+    #[test]
+    fn a_payload_that_is_too_long_is_refused_before_it_is_parsed() {
+        for surface in [Surface::Native, Surface::Ves] {
+            // Canonical it would be two bytes.
+            let long = format!("\"payload\":[{}]", " ".repeat(PAYLOAD_BYTES_MAX));
+            assert_eq!(with_payload(0, &long, surface), Err(RejectCode::EventTooLarge));
+            assert_eq!(with_payload(0, "\"payload\":[   ]", surface), Ok(b"[]".to_vec()));
+        }
+    }
+
+    #[test]
+    fn an_encrypted_payload_of_a_ves_client_gets_its_one_spelling() {
+        let recipients = vec![Recipient { kid: 1, enc: [1; 32], ct: [2; 48] }];
+        let payload = EncryptedPayload { nonce: [3; 12], ciphertext: vec![4; 20], tag: [5; 16], recipients }.encode();
+        let canonical = String::from_utf8(payload.clone()).unwrap();
+        let loose = canonical.replacen('{', "{ \"note\": \"ignored\", ", 1);
+        let member = |text: &str| format!("\"payload_encrypted\":{text}");
+        assert_eq!(with_payload(1, &member(&loose), Surface::Ves), Ok(payload.clone()));
+        assert_eq!(with_payload(1, &member(&canonical), Surface::Ves), Ok(payload.clone()));
+        assert_eq!(with_payload(1, &member(&canonical), Surface::Native), Ok(payload));
+        assert_eq!(with_payload(1, &member("{}"), Surface::Ves), Err(RejectCode::SchemaValidation));
     }
 
     #[test]
