@@ -445,6 +445,11 @@ pub fn ves_pop(key: &[u8]) -> PopHash {
     PopHash(sha256(&[VES_POP, key]))
 }
 
+/// The challenges of many Ed25519 signatures: SHA-512(R | A | M), as RFC 8032 has it, without a tag.
+pub(crate) fn challenge_many<'a>(parts: impl Iterator<Item = [&'a [u8; 32]; 3]>) -> Vec<[u8; 64]> {
+    lanes::sha512_many_of_96(parts)
+}
+
 /// The hash under which an API key is kept: keyed BLAKE3 under the node's secret, so that a stolen database alone does
 /// not let anyone test guesses.
 #[must_use]

@@ -1,4 +1,5 @@
-//! SHA-256 of many independent messages at once, one message in each lane of the processor's vectors.
+//! SHA-256 of many independent messages at once, one message in each lane of the processor's vectors; and SHA-512 of
+//! many that are one block long, as the challenges of signatures are.
 //!
 //! Takes messages (each behind the same prefix), gives their digests in the same order. A lane takes the next message
 //! as soon as its own is done, so messages need not be of one length. When too few lanes are still at work the rest is
@@ -10,7 +11,7 @@
 mod x86;
 
 use sha2::block_api::compress256;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512};
 
 /// Bytes of a block.
 const BLOCK: usize = 64;
@@ -21,6 +22,24 @@ const INITIAL: [u32; 8] =
 type Block = [u8; BLOCK];
 /// Word by word, the state of each lane.
 type States<const N: usize> = [[u32; N]; 8];
+
+/// A padded block of SHA-512.
+type WideBlock = [u8; 128];
+/// Word by word, the state of SHA-512 of each lane.
+type WideStates<const N: usize> = [[u64; N]; 8];
+
+/// The state of SHA-512 before the first block (FIPS 180-4 section 5.3.5).
+#[cfg(target_arch = "x86_64")]
+const WIDE_INITIAL: [u64; 8] = [
+    0x6a09_e667_f3bc_c908,
+    0xbb67_ae85_84ca_a73b,
+    0x3c6e_f372_fe94_f82b,
+    0xa54f_f53a_5f1d_36f1,
+    0x510e_527f_ade6_82d1,
+    0x9b05_688c_2b3e_6c1f,
+    0x1f83_d9ab_fb41_bd6b,
+    0x5be0_cd19_137e_2179,
+];
 
 /// How to hash here.
 #[derive(Clone, Copy)]
@@ -51,7 +70,7 @@ impl Engine {
         Self::Single
     }
 
-    fn run<'a>(self, prefix: &[u8], messages: &mut dyn Iterator<Item = &'a [u8]>, out: &mut Vec<[u8; 32]>) {
+    fn run(self, prefix: &[u8], messages: &mut dyn Iterator<Item = &[u8]>, out: &mut Vec<[u8; 32]>) {
         match self {
             Self::Single => out.extend(messages.map(|message| single(prefix, message))),
             #[cfg(target_arch = "x86_64")]
@@ -60,6 +79,60 @@ impl Engine {
             Self::Avx512(lanes) => Lanes::<16>::run(|s, b| x86::compress16(lanes, s, b), prefix, messages, out),
         }
     }
+}
+
+/// SHA-512 of messages of 96 bytes, each in three parts: one block with its padding.
+pub(super) fn sha512_many_of_96<'a>(messages: impl Iterator<Item = [&'a [u8; 32]; 3]>) -> Vec<[u8; 64]> {
+    wide_run(Engine::best(), messages)
+}
+
+fn wide_run<'a>(engine: Engine, messages: impl Iterator<Item = [&'a [u8; 32]; 3]>) -> Vec<[u8; 64]> {
+    match engine {
+        Engine::Single => messages
+            .map(|[a, b, c]| Sha512::new().chain_update(a).chain_update(b).chain_update(c).finalize().into())
+            .collect(),
+        #[cfg(target_arch = "x86_64")]
+        Engine::Avx2(lanes) => wide::<4>(|s, b| x86::wide_compress4(lanes, s, b), messages),
+        #[cfg(target_arch = "x86_64")]
+        Engine::Avx512(lanes) => wide::<8>(|s, b| x86::wide_compress8(lanes, s, b), messages),
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn wide<'a, const N: usize>(
+    compress: impl Fn(&mut WideStates<N>, &[WideBlock; N]),
+    mut messages: impl Iterator<Item = [&'a [u8; 32]; 3]>,
+) -> Vec<[u8; 64]> {
+    let mut out = Vec::with_capacity(messages.size_hint().0);
+    let mut blocks = [[0; 128]; N];
+    for block in &mut blocks {
+        block[96] = 0x80;
+        block[112..].copy_from_slice(&(96u128 * 8).to_be_bytes());
+    }
+    loop {
+        let mut taken = 0;
+        for (block, message) in blocks.iter_mut().zip(&mut messages) {
+            for (place, part) in block.chunks_exact_mut(32).zip(message) {
+                place.copy_from_slice(part);
+            }
+            taken += 1;
+        }
+        if taken == 0 {
+            return out;
+        }
+        let mut states = WIDE_INITIAL.map(|word| [word; N]);
+        compress(&mut states, &blocks);
+        out.extend((0..taken).map(|lane| wide_digest(&states.map(|word| word[lane]))));
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn wide_digest(state: &[u64; 8]) -> [u8; 64] {
+    let mut out = [0; 64];
+    for (bytes, word) in out.chunks_exact_mut(8).zip(state) {
+        bytes.copy_from_slice(&word.to_be_bytes());
+    }
+    out
 }
 
 /// The digests of `prefix | message` for each message, in order.
@@ -119,9 +192,9 @@ impl<'a, const N: usize> Lanes<'a, N> {
         while busy > Self::BUSY_MIN {
             let mut finished = 0u32;
             let mut direct: [Option<&Block>; N] = [None; N];
-            for lane in 0..N {
+            for (lane, direct) in direct.iter_mut().enumerate() {
                 let (block, last) = lanes.next_block(lane);
-                direct[lane] = block;
+                *direct = block;
                 finished |= u32::from(last) << lane;
             }
             let blocks: [&Block; N] = core::array::from_fn(|lane| direct[lane].unwrap_or(&lanes.buffers[lane]));

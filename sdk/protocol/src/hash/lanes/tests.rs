@@ -67,6 +67,21 @@ fn one_long_message_among_short_ones() {
     }
 }
 
+#[test]
+fn challenges_are_sha512() {
+    for count in 0..40 {
+        let messages: Vec<Vec<u8>> = (0..count).map(|seed| bytes(96, seed)).collect();
+        let expected: Vec<[u8; 64]> = messages.iter().map(|message| Sha512::digest(message).into()).collect();
+        for (name, engine) in engines() {
+            let parts = messages.iter().map(|message| {
+                let (parts, _) = message.as_chunks::<32>();
+                [&parts[0], &parts[1], &parts[2]]
+            });
+            assert!(wide_run(engine, parts) == expected, "{name}, {count}");
+        }
+    }
+}
+
 proptest::proptest! {
     #[test]
     fn any_lengths(
