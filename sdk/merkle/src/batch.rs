@@ -5,7 +5,7 @@
 //! on which side the sibling of depth d stands. Unlike the reference, checking demands the exact depth and a position
 //! below the leaf count, so neither an inner node nor padding passes as a leaf. The tests compare with rs_merkle.
 
-use tally_protocol::hash::{VesLeaf, VesNode, ves_node, ves_pad};
+use tally_protocol::hash::{VesLeaf, VesNode, ves_node, ves_node_many, ves_pad};
 
 use crate::error::ProofError;
 use crate::node::bit_length;
@@ -29,8 +29,8 @@ impl VesTree {
         let mut pads = vec![ves_pad()];
         for level in 0..depth(count) as usize {
             let pad = pads[level];
-            let pair = |pair: &[VesNode]| ves_node(&pair[0], pair.get(1).unwrap_or(&pad));
-            levels.push(levels[level].chunks(2).map(pair).collect());
+            let pairs = levels[level].chunks(2).map(|pair| (&pair[0], pair.get(1).unwrap_or(&pad)));
+            levels.push(ves_node_many(pairs));
             pads.push(ves_node(&pad, &pad));
         }
         Self { levels, pads, count }

@@ -5,7 +5,7 @@
 //! ([`crate::Edge::append_run`]). How leaves are cut into runs changes no root, tile or path. Cannot fail; asking for
 //! an index that is not in the run is the caller's bug.
 
-use tally_protocol::hash::{LeafHash, NodeHash, RootHash, node};
+use tally_protocol::hash::{LeafHash, NodeHash, RootHash, node, node_many};
 use tally_protocol::id::{Index, TreeSize};
 
 use crate::error::NodeAbsent;
@@ -142,11 +142,9 @@ impl RunTree {
                 self.nodes.push(hash);
                 at += 1;
             }
-            while at + 1 < to {
-                let hash = node(&self.nodes[at], &self.nodes[at + 1]);
-                self.nodes.push(hash);
-                at += 2;
-            }
+            let (pairs, _) = self.nodes[at..to].as_chunks();
+            let hashes = node_many(pairs.iter().map(|[left, right]| (left, right)));
+            self.nodes.extend(hashes);
         }
     }
 

@@ -112,6 +112,13 @@ impl EventEntry {
         hash::leaf(&self.encode())
     }
 
+    /// [`EventEntry::leaf_hash`] of many entries, hashed together.
+    #[must_use]
+    pub fn leaf_hash_many(entries: impl Iterator<Item = Self>) -> Vec<LeafHash> {
+        let entries: Vec<[u8; EVENT_ENTRY_BYTES]> = entries.map(|entry| entry.encode()).collect();
+        hash::leaf_many(entries.iter().map(|entry| &entry[..]))
+    }
+
     /// What a VES commitment's tree holds for this entry.
     #[must_use]
     pub fn ves_leaf(&self) -> VesLeaf {

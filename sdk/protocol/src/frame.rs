@@ -43,6 +43,9 @@ const AGENT_AT: usize = EVENT_AT + 16;
 const KEY_AT: usize = AGENT_AT + 16;
 const STRINGS_AT: usize = KEY_AT + 4;
 
+/// How many frames [`Frame::check_many`] looks at before it hashes them: few enough that their bytes are still near.
+const CHECKED_TOGETHER: usize = 256;
+
 /// The four strings in their order: the field's name and its bound.
 const STRINGS: [(&str, usize); 4] = [
     ("entity_type", ENTITY_TYPE_BYTES_MAX),
@@ -426,18 +429,46 @@ impl Frame {
     /// # Errors
     /// Which of these does not hold.
     pub fn check_payload(&self) -> Result<(), FrameError> {
-        match self.kind {
-            PayloadKind::Plain => {
-                if self.payload_cipher_hash() != CipherHash::ZERO {
-                    return Err(FrameError::CipherHashNotZero);
-                }
-                jcs::is_canonical(self.payload())?;
-                if hash::payload_plain(self.payload()) == self.payload_plain_hash() {
-                    Ok(())
-                } else {
-                    Err(FrameError::PlainHash)
-                }
+        self.check_form()?;
+        if self.kind == PayloadKind::Plain && hash::payload_plain(self.payload()) != self.payload_plain_hash() {
+            return Err(FrameError::PlainHash);
+        }
+        Ok(())
+    }
+
+    /// [`Frame::check_payload`], then [`Frame::signing_hash`], of many frames; the i-th answer is the i-th frame's.
+    ///
+    /// The payloads of many frames are hashed together, and so are their preimages: about a tenth of the time.
+    #[must_use]
+    pub fn check_many(frames: &[&Self]) -> Vec<Result<SigningHash, FrameError>> {
+        frames.chunks(CHECKED_TOGETHER).flat_map(Self::check_chunk).collect()
+    }
+
+    fn check_chunk(frames: &[&Self]) -> Vec<Result<SigningHash, FrameError>> {
+        // A signing hash is filled in at the end; until then zero.
+        let mut answers: Vec<Result<SigningHash, FrameError>> =
+            frames.iter().map(|frame| frame.check_form().map(|()| SigningHash::ZERO)).collect();
+        let plain: Vec<usize> =
+            (0..frames.len()).filter(|&at| answers[at].is_ok() && frames[at].kind == PayloadKind::Plain).collect();
+        let hashes = hash::payload_plain_many(plain.iter().map(|&at| frames[at].payload()));
+        for (at, hash) in plain.into_iter().zip(hashes) {
+            if hash != frames[at].payload_plain_hash() {
+                answers[at] = Err(FrameError::PlainHash);
             }
+        }
+        let good: Vec<usize> = (0..frames.len()).filter(|&at| answers[at].is_ok()).collect();
+        let hashes = hash::signing_many(good.iter().map(|&at| frames[at].preimage()));
+        for (at, hash) in good.into_iter().zip(hashes) {
+            answers[at] = Ok(hash);
+        }
+        answers
+    }
+
+    /// All that [`Frame::check_payload`] looks at but the hash of a plain payload.
+    fn check_form(&self) -> Result<(), FrameError> {
+        match self.kind {
+            PayloadKind::Plain if self.payload_cipher_hash() != CipherHash::ZERO => Err(FrameError::CipherHashNotZero),
+            PayloadKind::Plain => Ok(jcs::is_canonical(self.payload())?),
             PayloadKind::Encrypted => {
                 let encrypted = EncryptedPayload::decode(self.payload())?;
                 if encrypted.cipher_hash(&self.payload_aad()) == self.payload_cipher_hash() {

@@ -4,6 +4,8 @@
 //! A tag is plain ASCII without terminator; no tag is a prefix of another (S-033), so no preimage of one kind is a
 //! preimage of another.
 
+mod lanes;
+
 use core::fmt;
 
 use sha2::{Digest, Sha256};
@@ -219,6 +221,11 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     state.finalize().into()
 }
 
+/// Hashes of one kind; the vector's memory is kept.
+fn wrap<T>(digests: Vec<[u8; 32]>, kind: fn([u8; 32]) -> T) -> Vec<T> {
+    digests.into_iter().map(kind).collect()
+}
+
 /// RFC 6962 leaf: SHA-256(0x00 | entry).
 #[must_use]
 pub fn leaf(entry: &[u8]) -> LeafHash {
@@ -234,6 +241,30 @@ pub fn node(left: &NodeHash, right: &NodeHash) -> NodeHash {
     NodeHash(sha256(&[&preimage]))
 }
 
+/// [`leaf`] of many entries.
+#[must_use]
+pub fn leaf_many<'a>(entries: impl Iterator<Item = &'a [u8]>) -> Vec<LeafHash> {
+    wrap(lanes::sha256_many(RFC6962_LEAF, entries), LeafHash)
+}
+
+/// [`node`] of many pairs; each is left, right.
+#[must_use]
+pub fn node_many<'a>(pairs: impl Iterator<Item = (&'a NodeHash, &'a NodeHash)>) -> Vec<NodeHash> {
+    wrap(pairs_many(RFC6962_NODE, pairs.map(|(left, right)| (&left.0, &right.0))), NodeHash)
+}
+
+fn pairs_many<'a>(tag: &[u8], pairs: impl Iterator<Item = (&'a [u8; 32], &'a [u8; 32])>) -> Vec<[u8; 32]> {
+    let children: Vec<[u8; 64]> = pairs
+        .map(|(left, right)| {
+            let mut both = [0; 64];
+            both[..32].copy_from_slice(left);
+            both[32..].copy_from_slice(right);
+            both
+        })
+        .collect();
+    lanes::sha256_many(tag, children.iter().map(|both| &both[..]))
+}
+
 /// The root of the empty tree: SHA-256 of nothing.
 #[must_use]
 pub fn empty_root() -> RootHash {
@@ -244,6 +275,18 @@ pub fn empty_root() -> RootHash {
 #[must_use]
 pub fn signing(preimage: &[u8]) -> SigningHash {
     SigningHash(sha256(&[preimage]))
+}
+
+/// [`signing`] of many preimages.
+#[must_use]
+pub fn signing_many<'a>(preimages: impl Iterator<Item = &'a [u8]>) -> Vec<SigningHash> {
+    wrap(lanes::sha256_many(&[], preimages), SigningHash)
+}
+
+/// [`payload_plain`] of many payloads.
+#[must_use]
+pub fn payload_plain_many<'a>(payloads: impl Iterator<Item = &'a [u8]>) -> Vec<PayloadHash> {
+    wrap(lanes::sha256_many(VES_PAYLOAD_PLAIN, payloads), PayloadHash)
 }
 
 /// The hash of a plain payload: tag, canonical JSON.
@@ -318,10 +361,36 @@ pub fn ves_leaf(stream: &Stream, sequence: Sequence, signing: &SigningHash, sign
     ]))
 }
 
+/// [`ves_leaf`] of many events of one stream: sequence, signing hash and signature of each.
+#[must_use]
+pub fn ves_leaf_many<'a>(
+    stream: &Stream,
+    events: impl Iterator<Item = (Sequence, &'a SigningHash, &'a [u8; 64])>,
+) -> Vec<VesLeaf> {
+    let preimages: Vec<[u8; 136]> = events
+        .map(|(sequence, signing, signature)| {
+            let mut out = [0; 136];
+            out[..16].copy_from_slice(stream.tenant.as_bytes());
+            out[16..32].copy_from_slice(stream.store.as_bytes());
+            out[32..40].copy_from_slice(&sequence.get().to_be_bytes());
+            out[40..72].copy_from_slice(&signing.0);
+            out[72..].copy_from_slice(signature);
+            out
+        })
+        .collect();
+    wrap(lanes::sha256_many(VES_LEAF, preimages.iter().map(|preimage| &preimage[..])), VesLeaf)
+}
+
 /// VES node: tag, left, right.
 #[must_use]
 pub fn ves_node(left: &VesNode, right: &VesNode) -> VesNode {
     VesNode(sha256(&[VES_NODE, &left.0, &right.0]))
+}
+
+/// [`ves_node`] of many pairs; each is left, right.
+#[must_use]
+pub fn ves_node_many<'a>(pairs: impl Iterator<Item = (&'a VesNode, &'a VesNode)>) -> Vec<VesNode> {
+    wrap(pairs_many(VES_NODE, pairs.map(|(left, right)| (&left.0, &right.0))), VesNode)
 }
 
 /// The leaf that fills a VES tree up to the next power of two.
@@ -374,6 +443,11 @@ pub fn ves_receipt(stream: &Stream, event: &EventId, sequence: Sequence, signing
 #[must_use]
 pub fn ves_pop(key: &[u8]) -> PopHash {
     PopHash(sha256(&[VES_POP, key]))
+}
+
+/// The challenges of many Ed25519 signatures: SHA-512(R | A | M), as RFC 8032 has it, without a tag.
+pub(crate) fn challenge_many<'a>(parts: impl Iterator<Item = [&'a [u8; 32]; 3]>) -> Vec<[u8; 64]> {
+    lanes::sha512_many_of_96(parts)
 }
 
 /// The hash under which an API key is kept: keyed BLAKE3 under the node's secret, so that a stolen database alone does

@@ -6,25 +6,18 @@
 //! `R`, small-order or non-canonical `A`) cannot come from a registered key: [`check_registration`] refuses such keys.
 //! Seeds and random sources are arguments; this crate draws nothing. Private keys are wiped when dropped.
 
+mod batch;
+
 use core::fmt;
 
 use curve25519_dalek::edwards::CompressedEdwardsY;
 use ed25519_zebra as zebra;
-use rand_core::CryptoRng;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
 use crate::hash::hex;
 
-/// How many signatures share one batch equation. Beyond this the cost per signature does not fall any more.
-const BATCH_ITEMS_MAX: usize = 1024;
-/// With fewer signatures than this a batch saves nothing.
-const BATCH_ITEMS_MIN: usize = 4;
-/// A failed batch is cut into this many: a single bad one is found at about three times the cost of the batch.
-const FAILED_BATCH_PARTS: usize = 4;
-/// A failed batch of at most this many is checked one by one. Cutting further would save little when one is bad, and
-/// cost much more when many are: so a flood of bad signatures costs at most about twice what single checks would.
-const SINGLE_ITEMS_MAX: usize = 64;
+pub use batch::{PreparedItem, PreparedKey, VerifyItem, verify_batch, verify_prepared};
 
 /// L, the order of the prime-order subgroup, little-endian (RFC 8032 section 5.1).
 const ORDER: [u8; 32] = [
@@ -141,6 +134,16 @@ bytes_type! {
     Signature, 64
 }
 
+impl Signature {
+    fn r(&self) -> &[u8; 32] {
+        self.0.first_chunk().expect("half of 64")
+    }
+
+    fn s(&self) -> &[u8; 32] {
+        self.0.last_chunk().expect("half of 64")
+    }
+}
+
 /// An Ed25519 private key. Wiped when dropped; its debug text shows the public key only.
 #[derive(Clone)]
 pub struct SigningKey {
@@ -237,69 +240,9 @@ pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
             .is_ok_and(|key| key.verify(&zebra::Signature::from_bytes(&signature.0), message).is_ok())
 }
 
-/// One signature to be checked in a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VerifyItem {
-    /// The claimed signer.
-    pub public_key: PublicKey,
-    /// The signed hash.
-    pub message: [u8; 32],
-    /// The signature.
-    pub signature: Signature,
-}
-
-/// Checks many signatures together; the i-th answer is [`verify`]'s for the i-th item.
-///
-/// Signatures of one key share work, so it pays to bring a key's signatures together. A failed batch is cut into
-/// smaller ones until the bad ones are found. `rng` blinds the sum: a forger who could foretell it could craft signatures that cancel
-/// each other, so it must be seeded unpredictably; 16 bytes are drawn per signature and attempt.
-pub fn verify_batch(items: &[VerifyItem], rng: &mut impl CryptoRng) -> Vec<bool> {
-    let mut answers = vec![false; items.len()];
-    let candidates: Vec<(usize, zebra::batch::Item)> = items
-        .iter()
-        .enumerate()
-        .filter(|(_, item)| has_canonical_form(&item.signature))
-        .map(|(at, item)| {
-            let key = zebra::VerificationKeyBytes::from(item.public_key.0);
-            let signature = zebra::Signature::from_bytes(&item.signature.0);
-            (at, zebra::batch::Item::from((key, signature, &item.message)))
-        })
-        .collect();
-    for chunk in candidates.chunks(BATCH_ITEMS_MAX) {
-        verify_chunk(chunk, rng, &mut answers);
-    }
-    answers
-}
-
-fn verify_chunk(chunk: &[(usize, zebra::batch::Item)], rng: &mut impl CryptoRng, answers: &mut [bool]) {
-    if chunk.len() >= BATCH_ITEMS_MIN && verify_together(chunk, rng) {
-        for (at, _) in chunk {
-            answers[*at] = true;
-        }
-    } else if chunk.len() <= SINGLE_ITEMS_MAX {
-        for (at, item) in chunk {
-            answers[*at] = item.clone().verify_single().is_ok();
-        }
-    } else {
-        for part in chunk.chunks(chunk.len().div_ceil(FAILED_BATCH_PARTS)) {
-            verify_chunk(part, rng, answers);
-        }
-    }
-}
-
-fn verify_together(chunk: &[(usize, zebra::batch::Item)], rng: &mut impl CryptoRng) -> bool {
-    let mut batch = zebra::batch::Verifier::new();
-    for (_, item) in chunk {
-        batch.queue(item.clone());
-    }
-    batch.verify(rng).is_ok()
-}
-
 /// `R` canonically encoded and `S < L`: what can be said without touching the curve.
 fn has_canonical_form(signature: &Signature) -> bool {
-    let (r, s) = signature.0.split_at(32);
-    let (r, s): (&[u8; 32], &[u8; 32]) = (r.try_into().expect("half of 64"), s.try_into().expect("half of 64"));
-    is_canonical_point(r) && is_below(s, &ORDER)
+    is_canonical_point(signature.r()) && is_below(signature.s(), &ORDER)
 }
 
 /// Whether these bytes, if they encode a point, are its canonical encoding (RFC 8032 section 5.1.3): `y < p`, and no

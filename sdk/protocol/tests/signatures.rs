@@ -7,7 +7,8 @@ use curve25519_dalek::edwards::CompressedEdwardsY;
 use curve25519_dalek::{EdwardsPoint, Scalar};
 use proptest::prelude::*;
 use tally_protocol::key::{
-    KeyError, PublicKey, Signature, SigningKey, VerifyItem, check_registration, ct_eq, verify, verify_batch,
+    KeyError, PreparedItem, PreparedKey, PublicKey, Signature, SigningKey, VerifyItem, check_registration, ct_eq,
+    verify, verify_batch, verify_prepared,
 };
 
 mod support;
@@ -196,6 +197,25 @@ proptest! {
     }
 
     #[test]
+    fn prepared_keys_change_no_verdict(recipes in prop::collection::vec(recipe(), 0..40), seed: [u8; 8]) {
+        let items: Vec<_> = recipes.into_iter().map(cook).collect();
+        let keys: Vec<_> = items.iter().map(|item| PreparedKey::new(&item.public_key)).collect();
+        let (mut prepared, mut expected) = (Vec::new(), Vec::new());
+        for (item, key) in items.iter().zip(&keys) {
+            let verdict = verify(&item.public_key, &item.message, &item.signature);
+            match key {
+                Some(key) => {
+                    prop_assert_eq!(key.public_key(), item.public_key);
+                    prepared.push(PreparedItem { key, message: item.message, signature: item.signature });
+                    expected.push(verdict);
+                }
+                None => prop_assert!(!verdict),
+            }
+        }
+        prop_assert_eq!(verify_prepared(&prepared, &mut TestRng::new(&seed)), expected);
+    }
+
+    #[test]
     fn one_bad_signature_is_found_wherever_it_stands(size in 1usize..80, at: prop::sample::Index, bit in 0usize..512) {
         let at = at.index(size);
         let mut items: Vec<_> = (0..size).map(|n| honest((n % 5) as u8, n as u8)).collect();
@@ -236,6 +256,30 @@ proptest! {
     fn ct_eq_is_equality(left: Vec<u8>, right: Vec<u8>) {
         prop_assert_eq!(ct_eq(&left, &right), left == right);
         prop_assert!(ct_eq(&left, &left.clone()));
+    }
+}
+
+#[test]
+fn many_bad_signatures_are_found_among_many() {
+    let honest: Vec<_> = (0..1500usize).map(|n| honest((n % 7) as u8, n as u8)).collect();
+    // One in so many is bad, each in another way.
+    for every in [2, 3, 60, 700] {
+        let mut items = honest.clone();
+        for (n, item) in items.iter_mut().enumerate().step_by(every) {
+            let mut signature = *item.signature.as_bytes();
+            match n % 4 {
+                0 => item.message[3] ^= 1,
+                1 => signature[n % 32] ^= 1,
+                2 => signature[32 + n % 31] ^= 1,
+                _ => item.public_key = PublicKey::from_bytes([n as u8; 32]),
+            }
+            item.signature = Signature::from_bytes(signature);
+        }
+        let answers = verify_batch(&items, &mut TestRng::new(b"many bad"));
+        for (n, (item, answer)) in items.iter().zip(answers).enumerate() {
+            assert_eq!(answer, n % every != 0, "{n}");
+            assert_eq!(answer, verify(&item.public_key, &item.message, &item.signature), "{n}");
+        }
     }
 }
 
