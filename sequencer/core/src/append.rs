@@ -39,7 +39,7 @@ pub(crate) struct Appender {
 }
 
 /// The append thread's life: until ordering is gone or a write fails.
-pub(crate) fn run(mut appender: Appender, queue: &Receiver<OrderedRun>, next: &Sender<Durable>) {
+pub(crate) fn run(appender: &mut Appender, queue: &Receiver<OrderedRun>, next: &Sender<Durable>) {
     while let Ok(run) = queue.recv() {
         match appender.append(run) {
             Ok(durable) => {

@@ -71,15 +71,20 @@ pub(crate) struct OrderedRun {
 }
 
 impl OrderedRun {
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         // A submission is never cut, so the bound on events leaves room for a whole one.
         self.events.len() + EVENTS_PER_REQUEST_MAX <= RUN_EVENTS_MAX
             && self.bytes < RUN_BYTES_MAX
             && self.pending.len() < RUN_EVENTS_MAX
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    #[cfg(feature = "stepped")]
+    pub(crate) fn submissions(&self) -> usize {
+        self.pending.len()
     }
 }
 
@@ -130,7 +135,7 @@ impl Window {
 }
 
 /// Why ordering stopped for good.
-enum Halt {
+pub(crate) enum Halt {
     Storage(StorageError),
     ClockStep(i128),
 }
@@ -191,12 +196,12 @@ impl Orderer {
         Self { shared, guard, next, last_time, heads, window }
     }
 
-    fn new_run(&self) -> OrderedRun {
+    pub(crate) fn new_run(&self) -> OrderedRun {
         OrderedRun { first: self.next, ..OrderedRun::default() }
     }
 
     /// Orders one submission into the run.
-    fn order(&mut self, run: &mut OrderedRun, verified: Verified) -> Result<(), Halt> {
+    pub(crate) fn order(&mut self, run: &mut OrderedRun, verified: Verified) -> Result<(), Halt> {
         self.wait_for_indexes();
         let wall = self.guard.read(self.shared.clock.as_ref()).map_err(Halt::ClockStep)?;
         let now = self.last_time.max(wall);
@@ -237,6 +242,18 @@ impl Orderer {
             }
             self.shared.indexed.wait(Duration::from_millis(20));
         }
+    }
+
+    /// Whether [`Self::order`] would wait for the indexes.
+    #[cfg(feature = "stepped")]
+    pub(crate) fn must_wait(&self) -> bool {
+        let lag = self.next.get().saturating_sub(self.shared.index_cursor.load(Ordering::Acquire));
+        lag > self.shared.config.index_lag_events_max && self.shared.watermarks.may_work()
+    }
+
+    #[cfg(feature = "stepped")]
+    pub(crate) fn plant_forgotten_window(&mut self) {
+        self.window = Window::default();
     }
 
     /// Where the derived index knows the events of a submission, with one look-up for all that the window does not
