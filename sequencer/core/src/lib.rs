@@ -46,7 +46,7 @@ pub mod recover;
 #[cfg(feature = "stepped")]
 pub mod stepped;
 
-pub use acknowledge::{EventResult, OutcomeUnknown, Receipt, Ticket};
+pub use acknowledge::{EventResult, Fate, Outcome, OutcomeUnknown, Placed, Receipt, Ticket};
 pub use admit::{Lane, Refused, Submitter};
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
