@@ -20,6 +20,7 @@ use crate::append::{self, Appender, Durable};
 use crate::config::Config;
 use crate::error::StartError;
 use crate::fold::FoldedRun;
+use crate::metrics::Metrics;
 use crate::order::{OrderedRun, Orderer};
 use crate::pipeline::{Parts, Prepared, prepare};
 use crate::read::Reader;
@@ -118,6 +119,12 @@ impl Stepped {
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader::new(Arc::clone(&self.shared))
+    }
+
+    /// What the pipeline measures.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.shared.metrics)
     }
 
     /// How much waits before each stage.
