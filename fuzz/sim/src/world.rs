@@ -61,7 +61,8 @@ pub struct World {
     clients: Clients,
     sent: Vec<Sent>,
     /// Submissions inside the door, and behind the verifiers with what these must have found.
-    admitted: VecDeque<usize>,
+    good: VecDeque<usize>,
+    suspect: VecDeque<usize>,
     verified: VecDeque<(usize, Vec<Result<PublicKey, RejectCode>>)>,
     /// Sent; nobody knows.
     unknown: Vec<Frame>,
@@ -107,7 +108,8 @@ impl World {
             clients: Clients::new(&ledger),
             ledger,
             sent: Vec::new(),
-            admitted: VecDeque::new(),
+            good: VecDeque::new(),
+            suspect: VecDeque::new(),
             verified: VecDeque::new(),
             unknown: Vec::new(),
             backup: None,
@@ -151,7 +153,7 @@ impl World {
                 let frames = self.clients.submission(rng, &self.mood, now, &reader);
                 self.submit(frames, rng.below(4))?;
             }
-            Kind::Verify => self.verify(some(rng, 4))?,
+            Kind::Verify => self.verify(rng.one_in(3), some(rng, 4))?,
             Kind::Order => {
                 for _ in 0..some(rng, 3) {
                     self.order()?;
@@ -226,11 +228,13 @@ impl World {
         if let NodeState::Poisoned(why) = reader.state() {
             must!(self.excuses.any(), "the node stopped though nothing is wrong: {why}");
             // What waits before a stage that ended is dropped.
-            self.admitted.truncate(waiting.admitted);
+            self.good.truncate(waiting.good);
+            self.suspect.truncate(waiting.suspect);
             self.verified.truncate(waiting.verified);
         }
         must!(
-            (waiting.admitted, waiting.verified) == (self.admitted.len(), self.verified.len()),
+            (waiting.good, waiting.suspect, waiting.verified)
+                == (self.good.len(), self.suspect.len(), self.verified.len()),
             "a submission was lost on its way: {waiting:?}"
         );
         self.hear()?;
@@ -286,14 +290,15 @@ impl World {
     // --- stages ---
 
     fn submit(&mut self, frames: Vec<Frame>, lane: u64) -> Found {
+        let suspect = self.node()?.suspects(Lane(lane));
         let result = self.node()?.submitter().submit(Lane(lane), frames.clone());
         match (result, self.state()) {
             (Ok(ticket), NodeState::Running) => {
-                self.admitted.push_back(self.sent.len());
+                if suspect { &mut self.suspect } else { &mut self.good }.push_back(self.sent.len());
                 self.sent.push(Sent { frames, ticket: Some(ticket), expected: None });
             }
             (Err(Refused::Busy { .. } | Refused::TooLarge { .. }), NodeState::Running) => {
-                must!(self.mood.inflight_bytes_max < 1 << 20, "refused as busy within its bounds");
+                must!(suspect || self.mood.inflight_bytes_max < 1 << 20, "refused as busy within its bounds");
             }
             (Err(Refused::Poisoned(_)), NodeState::Poisoned(_)) => {}
             (other, state) => return Err(format!("in state {state:?} a submission ended as {other:?}")),
@@ -301,9 +306,10 @@ impl World {
         Ok(())
     }
 
-    fn verify(&mut self, submissions: usize) -> Found {
-        for _ in 0..self.node_mut()?.verify(submissions) {
-            let Some(at) = self.admitted.pop_front() else { return Err("verified what nobody sent".to_owned()) };
+    fn verify(&mut self, suspects: bool, submissions: usize) -> Found {
+        for _ in 0..self.node_mut()?.verify(suspects, submissions) {
+            let queue = if suspects { &mut self.suspect } else { &mut self.good };
+            let Some(at) = queue.pop_front() else { return Err("verified what nobody sent".to_owned()) };
             let screened = self.sent[at].frames.iter().map(|frame| self.model.screen(frame)).collect();
             self.verified.push_back((at, screened));
         }
@@ -354,7 +360,8 @@ impl World {
     fn pump(&mut self) -> Found {
         loop {
             let before = self.node()?.waiting();
-            self.verify(usize::MAX)?;
+            self.verify(false, usize::MAX)?;
+            self.verify(true, usize::MAX)?;
             while self.order()? {}
             let node = self.node_mut()?;
             node.append();
@@ -362,7 +369,8 @@ impl World {
             node.acknowledge();
             while node.index() {}
             let after = node.waiting();
-            let idle = after.admitted + after.verified + after.ordered + after.durable + after.certified == 0;
+            let idle =
+                after.good + after.suspect + after.verified + after.ordered + after.durable + after.certified == 0;
             if idle || after == before {
                 let running = self.state() == NodeState::Running;
                 must!(idle || !running, "the pipeline stands still: {after:?}");
@@ -379,7 +387,8 @@ impl World {
     fn die(&mut self, crash: Crash) -> Found {
         self.disk = Arc::new(self.disk.crash(crash));
         self.node = None;
-        self.admitted.clear();
+        self.good.clear();
+        self.suspect.clear();
         self.verified.clear();
         self.hear()?;
         must!(self.sent.iter().all(|sent| sent.ticket.is_none()), "a client waits for a node that is gone");

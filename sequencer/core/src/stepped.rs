@@ -15,7 +15,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use tally_storage::{Batch, Durability, StorageError};
 
 use crate::acknowledge;
-use crate::admit::{Admitted, Submitter};
+use crate::admit::{Door, Lane, Submitter};
 use crate::append::{self, Appender, Durable};
 use crate::config::Config;
 use crate::error::StartError;
@@ -37,8 +37,10 @@ const INDEX_QUEUE_RUNS: usize = 4;
 /// How much waits before each stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Waiting {
-    /// Submissions inside the door.
-    pub admitted: usize,
+    /// Submissions inside the door, of callers in good standing.
+    pub good: usize,
+    /// Submissions inside the door, of callers whose signatures failed lately.
+    pub suspect: usize,
     /// Submissions whose signatures are checked.
     pub verified: usize,
     /// Submissions in the run that fills.
@@ -55,8 +57,8 @@ pub struct Waiting {
 pub struct Stepped {
     shared: Arc<Shared>,
     submitter: Submitter,
-    door: Arc<ArcSwapOption<Sender<Admitted>>>,
-    admitted: Option<Receiver<Admitted>>,
+    door: Arc<ArcSwapOption<Door>>,
+    admitted: Option<verify::Queues>,
     verified: VecDeque<Verified>,
     run: OrderedRun,
     orderer: Option<Orderer>,
@@ -101,9 +103,10 @@ impl Stepped {
                 this.orderer = Some(orderer);
                 this.appender = Some(Appender::new(Arc::clone(&shared), epoch, tip.hash));
                 this.certifier = Some(Certifier::new(Arc::clone(&shared), tree, fence, epoch));
-                let (door, admitted) = bounded(1024);
-                this.admitted = Some(admitted);
-                this.door.store(Some(Arc::new(door)));
+                let (good, good_admitted) = bounded(1024);
+                let (suspect, suspect_admitted) = bounded(256);
+                this.admitted = Some(verify::Queues { good: good_admitted, suspect: suspect_admitted });
+                this.door.store(Some(Arc::new(Door { good, suspect })));
             }
         }
         Ok(this)
@@ -131,7 +134,8 @@ impl Stepped {
     #[must_use]
     pub fn waiting(&self) -> Waiting {
         Waiting {
-            admitted: self.admitted.as_ref().map_or(0, Receiver::len),
+            good: self.admitted.as_ref().map_or(0, |queues| queues.good.len()),
+            suspect: self.admitted.as_ref().map_or(0, |queues| queues.suspect.len()),
             verified: self.verified.len(),
             ordered: self.run.submissions(),
             durable: self.durable.len(),
@@ -140,16 +144,29 @@ impl Stepped {
         }
     }
 
-    /// One verify worker gathers at most so many submissions. Gives how many it checked.
-    pub fn verify(&mut self, submissions: usize) -> usize {
-        let Some(admitted) = &self.admitted else { return 0 };
+    /// Whether a caller's submissions are verified apart.
+    #[must_use]
+    pub fn suspects(&self, lane: Lane) -> bool {
+        self.shared.suspects.holds(lane)
+    }
+
+    /// One verify worker gathers at most so many submissions, of callers in good standing or of suspects. Gives how
+    /// many it checked.
+    pub fn verify(&mut self, suspects: bool, submissions: usize) -> usize {
+        let Some(queues) = &self.admitted else { return 0 };
         let (sender, gathered) = unbounded();
-        for submission in admitted.try_iter().take(submissions) {
+        let queue = if suspects { &queues.suspect } else { &queues.good };
+        for submission in queue.try_iter().take(submissions) {
             let _ = sender.send(submission);
         }
         drop(sender);
+        let (_, empty) = bounded(0);
+        let queues = match suspects {
+            true => verify::Queues { good: empty, suspect: gathered },
+            false => verify::Queues { good: gathered, suspect: empty },
+        };
         let (sender, checked) = unbounded();
-        verify::run(&self.shared, &gathered, &sender);
+        verify::run(&self.shared, &queues, &sender);
         drop(sender);
         let before = self.verified.len();
         self.verified.extend(checked);
@@ -164,12 +181,11 @@ impl Stepped {
             return false;
         }
         let Some(verified) = self.verified.pop_front() else { return false };
-        if let Err(halt) = orderer.order(&mut self.run, verified) {
-            self.shared.watermarks.poison(&halt.to_string());
+        let ordered = orderer.order(&mut self.run, verified);
+        if !ordered {
             self.end_ordering();
-            return false;
         }
-        true
+        ordered
     }
 
     /// Writes the run that fills, and syncs it. Gives whether there was one.
