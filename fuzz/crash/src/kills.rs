@@ -181,7 +181,7 @@ impl Report {
             ("sizes with two roots", "0".to_owned()),
             ("receipts compared with the stored log", self.compared.receipts.to_string()),
             ("signed roots derived again from the stored log", self.compared.roots.to_string()),
-            ("submissions whose answer was lost", self.lost_answers.to_string()),
+            ("submissions without an answer, the node being gone", self.lost_answers.to_string()),
             ("of their events, in the log already when sent again", self.found.to_string()),
             ("of their events, taken when sent again", self.resent.to_string()),
             ("old receipts asked for again and found the same", self.asked.to_string()),
