@@ -21,8 +21,10 @@ pub mod setup;
 // the tasks
 pub mod bench;
 pub mod check;
+pub mod crash;
 pub mod demo;
 pub mod fuzz;
 pub mod requirements;
+pub mod sim;
 pub mod suite;
 pub mod vectors;

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use xtask::shell::{Outcome, say};
-use xtask::{bench, check, demo, fuzz, requirements, suite, vectors};
+use xtask::{bench, check, crash, demo, fuzz, requirements, sim, suite, vectors};
 
 /// One line of the manual and what it runs.
 struct Task {
@@ -40,6 +40,24 @@ const TASKS: &[Task] = &[
         usage: "bench http [--write] [--json] [ARGS]",
         about: "durable proven events/s over HTTP beside the raw verification rate of the same run",
         run: bench::run,
+    },
+    Task {
+        name: "sim",
+        usage: "sim [--seeds N] [--seed S] [--json]",
+        about: "seeds of simulated faults against the core, an auditor after every step; same seed, same bytes",
+        run: sim::run,
+    },
+    Task {
+        name: "crash",
+        usage: "crash [--kills N] [--seed S] [--write]",
+        about: "kill the real node N times under load; every acknowledged receipt must survive (--write: the report)",
+        run: crash::run,
+    },
+    Task {
+        name: "soak",
+        usage: "soak [--minutes M] [--write]",
+        about: "a tenth of full load for M minutes; memory must stay flat (--write: the report)",
+        run: crash::soak,
     },
     Task {
         name: "vectors",

@@ -65,10 +65,39 @@ impl ReferenceLog {
 
     /// Submits an event when the clock shows `wall`; says what must happen, and does it.
     pub fn submit(&mut self, frame: &Frame, wall: LogTime) -> Expected {
-        match self.judge(frame, wall) {
-            Ok(public_key) => Expected::Accepted(self.append(frame, public_key, wall)),
+        match self.screen(frame) {
+            Ok(public_key) => self.place(frame, public_key, wall),
+            Err(code) => Expected::Rejected(code),
+        }
+    }
+
+    /// What needs no order: payload and form, that the key exists, the signature under it. Gives the key.
+    ///
+    /// # Errors
+    /// The code that the event is refused with.
+    pub fn screen(&self, frame: &Frame) -> Result<PublicKey, RejectCode> {
+        frame.check_payload().map_err(|error| error.reject().code)?;
+        if frame.created_at_time().is_err() {
+            return Err(RejectCode::SchemaValidation);
+        }
+        let key = self.keys().of_event(frame).ok_or(RejectCode::AgentKeyInvalid)?;
+        if !key::verify(&key.public_key, frame.signing_hash().as_bytes(), &frame.signature()) {
+            return Err(RejectCode::InvalidSignature);
+        }
+        Ok(key.public_key)
+    }
+
+    /// What needs order, for an event that was screened, perhaps some events ago.
+    pub fn place(&mut self, frame: &Frame, public_key: PublicKey, wall: LogTime) -> Expected {
+        match self.judge(frame, public_key, wall) {
+            Ok(()) => Expected::Accepted(self.append(frame, public_key, wall)),
             Err(other) => other,
         }
+    }
+
+    /// Forgets every entry from `size` on: what a crash does to events that were not durable.
+    pub fn truncate(&mut self, size: usize) {
+        self.events.truncate(size.saturating_sub(1));
     }
 
     /// Appends an event without judging it: what a dishonest sequencer could write and sign.
@@ -112,21 +141,8 @@ impl ReferenceLog {
         self.events.iter().map(|event| (&event.frame, event.public_key, event.place))
     }
 
-    fn judge(&self, frame: &Frame, wall: LogTime) -> Result<PublicKey, Expected> {
+    fn judge(&self, frame: &Frame, public_key: PublicKey, wall: LogTime) -> Result<(), Expected> {
         let refuse = |code: RejectCode| Err(Expected::Rejected(code));
-        if let Err(error) = frame.check_payload() {
-            return refuse(error.reject().code);
-        }
-        let Ok(created_at) = frame.created_at_time() else {
-            return refuse(RejectCode::SchemaValidation);
-        };
-        let keys = self.keys();
-        let Some(key) = keys.of_event(frame) else {
-            return refuse(RejectCode::AgentKeyInvalid);
-        };
-        if !key::verify(&key.public_key, frame.signing_hash().as_bytes(), &frame.signature()) {
-            return refuse(RejectCode::InvalidSignature);
-        }
         let same_id =
             |event: &&Accepted| event.frame.stream() == frame.stream() && event.frame.event_id() == frame.event_id();
         if let Some(first) = self.events.iter().find(same_id) {
@@ -137,14 +153,15 @@ impl ReferenceLog {
             };
         }
         let now = self.now(wall);
-        if created_at > now.saturating_add(CREATED_AT_SKEW) {
+        if frame.created_at_time().is_ok_and(|created_at| created_at > now.saturating_add(CREATED_AT_SKEW)) {
             return refuse(RejectCode::CreatedAtInFuture);
         }
-        if !key.is_valid_at(now) {
-            return refuse(RejectCode::AgentKeyInvalid);
+        let keys = self.keys();
+        match keys.of_event(frame) {
+            Some(key) if key.public_key == public_key && key.is_valid_at(now) => {}
+            _ => return refuse(RejectCode::AgentKeyInvalid),
         }
-        keys.may(frame, now).map_err(Expected::Rejected)?;
-        Ok(key.public_key)
+        keys.may(frame, now).map_err(Expected::Rejected)
     }
 
     fn append(&mut self, frame: &Frame, public_key: PublicKey, wall: LogTime) -> Placement {

@@ -39,7 +39,7 @@ pub(crate) struct Appender {
 }
 
 /// The append thread's life: until ordering is gone or a write fails.
-pub(crate) fn run(mut appender: Appender, queue: &Receiver<OrderedRun>, next: &Sender<Durable>) {
+pub(crate) fn run(appender: &mut Appender, queue: &Receiver<OrderedRun>, next: &Sender<Durable>) {
     while let Ok(run) = queue.recv() {
         if let Err(error) = appender.append(&run) {
             // Before the run is dropped: whoever learns that an outcome is unknown finds the node poisoned.

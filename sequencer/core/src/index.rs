@@ -34,7 +34,7 @@ pub(crate) fn run(shared: &Arc<Shared>, queue: &Receiver<Arc<FoldedRun>>) {
     }
 }
 
-fn take(shared: &Shared, run: &FoldedRun) -> Result<(), StorageError> {
+pub(crate) fn take(shared: &Shared, run: &FoldedRun) -> Result<(), StorageError> {
     let first = run.run.first.get();
     catch_up(shared, first)?;
     let cursor = shared.index_cursor.load(Ordering::Acquire);

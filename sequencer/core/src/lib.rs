@@ -43,6 +43,8 @@ pub mod verify;
 pub mod pipeline;
 pub mod read;
 pub mod recover;
+#[cfg(feature = "stepped")]
+pub mod stepped;
 
 pub use acknowledge::{EventResult, Fate, Outcome, OutcomeUnknown, Placed, Receipt, Ticket};
 pub use admit::{Lane, Refused, Submitter};

@@ -75,15 +75,20 @@ pub(crate) struct OrderedRun {
 }
 
 impl OrderedRun {
-    fn has_room(&self) -> bool {
+    pub(crate) fn has_room(&self) -> bool {
         // A submission is never cut, so the bound on events leaves room for a whole one.
         self.events.len() + EVENTS_PER_REQUEST_MAX <= RUN_EVENTS_MAX
             && self.bytes < RUN_BYTES_MAX
             && self.pending.len() < RUN_EVENTS_MAX
     }
 
-    fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pending.is_empty()
+    }
+
+    #[cfg(feature = "stepped")]
+    pub(crate) fn submissions(&self) -> usize {
+        self.pending.len()
     }
 }
 
@@ -219,12 +224,12 @@ impl Orderer {
         Self { shared, guard, next, last_time, heads, window, writers: HashMap::default() }
     }
 
-    fn new_run(&self) -> OrderedRun {
+    pub(crate) fn new_run(&self) -> OrderedRun {
         OrderedRun { first: self.next, ..OrderedRun::default() }
     }
 
     /// Orders one submission into the run; `false`: ordering stopped for good, and the node is poisoned.
-    fn order(&mut self, run: &mut OrderedRun, verified: Verified) -> bool {
+    pub(crate) fn order(&mut self, run: &mut OrderedRun, verified: Verified) -> bool {
         let Verified { events, reply } = verified;
         match self.place_all(run, events) {
             Ok(slots) => {
@@ -287,6 +292,18 @@ impl Orderer {
             }
             self.shared.indexed.wait(Duration::from_millis(20));
         }
+    }
+
+    /// Whether [`Self::order`] would wait for the indexes.
+    #[cfg(feature = "stepped")]
+    pub(crate) fn must_wait(&self) -> bool {
+        let lag = self.next.get().saturating_sub(self.shared.index_cursor.load(Ordering::Acquire));
+        lag > self.shared.config.index_lag_events_max && self.shared.watermarks.may_work()
+    }
+
+    #[cfg(feature = "stepped")]
+    pub(crate) fn plant_forgotten_window(&mut self) {
+        self.window = Window::default();
     }
 
     /// Where the derived index knows the events of a submission, with one look-up for all that the window does not

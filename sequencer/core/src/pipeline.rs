@@ -34,7 +34,7 @@ use crate::control::Control;
 use crate::error::StartError;
 use crate::fence::Fence;
 use crate::metrics::Metrics;
-use crate::order::{self, Orderer};
+use crate::order::{self, OrderStart, Orderer};
 use crate::read::runs::RunCache;
 use crate::read::{LedgerInfo, Reader};
 use crate::recover::{self, Standing};
@@ -99,11 +99,7 @@ impl Sequencer {
     /// # Errors
     /// The database is damaged or another's, a key is not genesis's, or the fence is held by another process.
     pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let (shared, standing, tree, fence, tip) = open(config, parts)?;
-        let shared = Arc::new(shared);
-        let start = recover::indexes(&shared, &tip)?;
-        *write(&shared.control) = recover::control(&shared)?;
-        *write(&shared.heads) = start.heads.clone();
+        let Prepared { shared, standing, tree, fence, tip, start } = prepare(config, parts)?;
         let door = Arc::new(ArcSwapOption::empty());
         let submitter = Submitter::new(Arc::clone(&shared), Arc::clone(&door));
         let mut this = Self { shared: Arc::clone(&shared), door, submitter, stages: Vec::new() };
@@ -118,7 +114,12 @@ impl Sequencer {
         Ok(this)
     }
 
-    fn spawn_all(&mut self, orderer: Orderer, appender: Appender, certifier: Certifier) -> Result<(), StartError> {
+    fn spawn_all(
+        &mut self,
+        orderer: Orderer,
+        mut appender: Appender,
+        mut certifier: Certifier,
+    ) -> Result<(), StartError> {
         let shared = &self.shared;
         let workers = shared.config.verify_workers.max(1);
         let (good, good_admitted) = bounded(1024);
@@ -139,8 +140,8 @@ impl Sequencer {
         }
         drop((queues, to_order));
         stages.push(spawn("order", shared, move || order::run(orderer, &verified, &to_append))?);
-        stages.push(spawn("append", shared, move || append::run(appender, &ordered, &to_certify))?);
-        stages.push(spawn("certify", shared, move || sign::run(certifier, &durable, &to_acknowledge))?);
+        stages.push(spawn("append", shared, move || append::run(&mut appender, &ordered, &to_certify))?);
+        stages.push(spawn("certify", shared, move || sign::run(&mut certifier, &durable, &to_acknowledge))?);
         let of = Arc::clone(shared);
         stages.push(spawn("acknowledge", shared, move || acknowledge::run(&of, &certified, &to_index))?);
         let of = Arc::clone(shared);
@@ -251,6 +252,26 @@ fn spawn(
             stage();
         })
         .map_err(StartError::Thread)
+}
+
+/// What recovery gives to the stages.
+pub(crate) struct Prepared {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) standing: Standing,
+    pub(crate) tree: crate::fold::Tree,
+    pub(crate) fence: Box<dyn Fence>,
+    pub(crate) tip: recover::Tip,
+    pub(crate) start: OrderStart,
+}
+
+/// Recovers: everything that a start does before its stages run.
+pub(crate) fn prepare(config: Config, parts: Parts) -> Result<Prepared, StartError> {
+    let (shared, standing, tree, fence, tip) = open(config, parts)?;
+    let shared = Arc::new(shared);
+    let start = recover::indexes(&shared, &tip)?;
+    *write(&shared.control) = recover::control(&shared)?;
+    *write(&shared.heads) = start.heads.clone();
+    Ok(Prepared { shared, standing, tree, fence, tip, start })
 }
 
 type Opened = (Shared, Standing, crate::fold::Tree, Box<dyn Fence>, recover::Tip);

@@ -25,7 +25,7 @@ pub(crate) struct CertifiedRuns {
 }
 
 /// Runs folded and signed together at the most: bounds the group's latency and memory.
-const GROUP_RUNS_MAX: usize = 8;
+pub(crate) const GROUP_RUNS_MAX: usize = 8;
 
 /// Owns the tree, the fence and the epoch.
 pub(crate) struct Certifier {
@@ -36,7 +36,7 @@ pub(crate) struct Certifier {
 }
 
 /// The certifying thread's life: until appending is gone or a signature cannot be made.
-pub(crate) fn run(mut certifier: Certifier, queue: &Receiver<Durable>, next: &Sender<CertifiedRuns>) {
+pub(crate) fn run(certifier: &mut Certifier, queue: &Receiver<Durable>, next: &Sender<CertifiedRuns>) {
     while let Ok(first) = queue.recv() {
         let mut group = vec![first];
         while group.len() < GROUP_RUNS_MAX {

@@ -157,6 +157,74 @@ fn a_full_disk_refuses_and_loses_nothing() {
     home.fsck();
 }
 
+#[test]
+fn a_node_does_not_start_on_a_full_disk_and_says_so() {
+    let Some(disk) = Disk::of_mib(192) else {
+        println!("skipped: a small file system needs root and mount");
+        return;
+    };
+    let data = disk.0.join("data");
+    std::fs::create_dir(&data).unwrap();
+    let home = Home::new();
+    std::os::unix::fs::symlink(&data, home.data()).unwrap();
+    let node = home.start();
+    let mut load = Load::new(&home);
+    load.send(100);
+    node.kill();
+    disk.fill_to_the_last_byte();
+    let ended = Node::start(home.dev()).err().expect("it started on a full disk");
+    assert_eq!(ended.status.code(), Some(1), "{ended}");
+    assert!(ended.stderr.contains("make room"), "{ended}");
+    disk.free();
+    let node = home.start();
+    assert_eq!(node.state(), "running", "{}", node.why());
+    load.check();
+    node.stop();
+    home.fsck();
+}
+
+#[test]
+fn a_write_that_the_system_refuses_stops_the_node_and_loses_nothing() {
+    let home = Home::new();
+    home.start().stop();
+    // No file may grow past 4 MiB: the write-ahead log meets an I/O error in the middle of its work.
+    let mut node = Node::start(with_file_size_limit(&home, 4)).unwrap_or_else(|ended| panic!("{ended}"));
+    let mut load = Load::new(&home);
+    load.payload_bytes = 16 << 10;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while load.unknown.is_empty() && Instant::now() < deadline {
+        let began = Instant::now();
+        load.drive(|_| began.elapsed() > Duration::from_millis(200));
+    }
+    assert!(!load.unknown.is_empty(), "no write was ever refused: {} events", load.acked.len());
+    assert!(!load.acked.is_empty(), "nothing was acknowledged before");
+    let refused =
+        home.tally(&["submit", "--event-type", "a", "--entity-type", "b", "--entity-id", "c", "--timeout", "1"]);
+    assert_eq!(common::code(&refused), 5, "{}", common::err(&refused));
+    assert!(!node.has_ended(), "an I/O error is no reason to die");
+    node.kill();
+    let node = home.start();
+    assert_eq!(node.state(), "running", "{}", node.why());
+    load.check();
+    node.stop();
+    home.fsck();
+}
+
+/// The node with a bound on the size of every file it writes, and without the signal that would end it there.
+fn with_file_size_limit(home: &Home, mib: u64) -> std::process::Command {
+    let dev = home.dev();
+    let mut shell = std::process::Command::new("sh");
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", mib * 2048);
+    shell.args(["-c", &script]).arg(dev.get_program()).args(dev.get_args()).stdin(std::process::Stdio::null());
+    for (name, value) in dev.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    shell
+}
+
 /// A small file system of its own, unmounted at the end.
 struct Disk(std::path::PathBuf, #[expect(dead_code, reason = "keeps the mount point")] tempfile::TempDir);
 
@@ -178,6 +246,14 @@ impl Disk {
         // Leave a little, so that the node meets the end while it works.
         let length = file.metadata().unwrap().len();
         file.set_len(length.saturating_sub(2 << 20)).unwrap();
+    }
+
+    fn fill_to_the_last_byte(&self) {
+        use std::io::Write as _;
+        let mut file = std::fs::File::create(self.0.join("filler")).unwrap();
+        for block in [64 << 10, 1 << 10, 1] {
+            while file.write_all(&vec![0u8; block]).is_ok() {}
+        }
     }
 
     fn free(&self) {

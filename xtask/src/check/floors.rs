@@ -75,11 +75,22 @@ const FLOORS: &[Floor] = &[
         folder: "fuzz",
         may_use: &["tally-protocol", "tally-merkle", "tally-api", "tally-verify", "tally-testkit"],
     },
+    Floor {
+        package: "tally-sim",
+        folder: "fuzz/sim",
+        may_use: &["tally-protocol", "tally-merkle", "tally-storage", "tally-core", "tally-testkit"],
+    },
+    // drives the real binary from outside, then reads what it stored
+    Floor {
+        package: "tally-crash",
+        folder: "fuzz/crash",
+        may_use: &["tally-protocol", "tally-merkle", "tally-storage", "tally-verify", "tally-client", "tally-testkit"],
+    },
     Floor { package: "xtask", folder: "xtask", may_use: &[] },
 ];
 
 /// Crates that nothing may depend on, not even a test.
-const NEVER_USED: &[&str] = &["tally", "tally-bench", "tally-fuzz", "xtask"];
+const NEVER_USED: &[&str] = &["tally", "tally-bench", "tally-fuzz", "tally-sim", "tally-crash", "xtask"];
 
 /// Whether a crate may depend on another one of this workspace.
 #[must_use]

@@ -24,7 +24,7 @@ const GATEWAY: &[&str] = &["tally-gateway"];
 const PROTOCOL: &[&str] = &["tally-protocol"];
 
 const JSON: &[&str] =
-    &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally", "tally-bench", "tally-fuzz"];
+    &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally", "tally-bench", "tally-fuzz", "tally-crash"];
 
 const ROOMS: &[Room] = &[
     // the bytes
@@ -50,7 +50,7 @@ const ROOMS: &[Room] = &[
     room("foldhash", &["tally-core"], &["sequencer/core/src/order.rs"]),
     room("arc-swap", &["tally-core", "tally-gateway"], &[]),
     room("getrandom", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
-    room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally"], &[]),
+    room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-crash"], &[]),
     // the network
     room("axum", GATEWAY, &[]),
     room("hyper", GATEWAY, &[]),
