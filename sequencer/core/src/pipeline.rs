@@ -36,6 +36,7 @@ use crate::fence::Fence;
 use crate::metrics::Metrics;
 use crate::order::{self, Orderer};
 use crate::read::runs::RunCache;
+use crate::read::tiles::TileCache;
 use crate::read::{LedgerInfo, Reader};
 use crate::recover::{self, Standing};
 use crate::shared::{Bell, Certified, Gate, Shared, Unwritten, write};
@@ -309,6 +310,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
         indexed: Bell::default(),
         commit_round: Mutex::new(()),
         runs: RunCache::default(),
+        tile_trees: TileCache::default(),
         stopped: Gate::default(),
     };
     Ok((shared, standing, tree, fence, tip))
