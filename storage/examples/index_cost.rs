@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{EventId, Index, Sequence, StoreId, Stream, TenantId};
-use tally_storage::{Batch, DerivedIndex, Durability, RocksConfig, open_rocks};
+use tally_storage::{DerivedIndex, RocksConfig, open_rocks};
 
 const RUN: u64 = 1024;
 const ASKED: u64 = 100;
@@ -94,21 +94,20 @@ fn main() {
     let events: u64 = arguments.next().expect("how many events").parse().unwrap();
     let step: u64 = arguments.next().map_or(events / 10, |step| step.parse().unwrap());
     let engine = open_rocks(&path, &RocksConfig::STANDARD).unwrap();
-    let index = DerivedIndex::new(engine.clone(), &LedgerId::from_bytes([7; 32]));
+    let index = DerivedIndex::open(engine, &LedgerId::from_bytes([7; 32])).unwrap();
     let (mut next, mut mark, mut used, mut wrote) = (1, step, cpu(), written_mib());
     let mut start = Instant::now();
     println!("events write_cpu_us write_wall_us new_us known_us disk_mib written_mib rss_mib");
     while next <= events {
-        let mut batch = Batch::new();
+        let mut rows = index.rows();
         for number in next..next + RUN {
-            index.put_event_id(&mut batch, &stream(), &id(number), Index::new(number));
+            rows.put_event_id(&stream(), &id(number), Index::new(number));
             let entity = format!("order-{}", mix(number / EVENTS_PER_ENTITY));
-            index.put_entity(&mut batch, &stream(), "order", &entity, Index::new(number));
+            rows.put_entity(&stream(), "order", &entity, Index::new(number));
         }
-        index.put_stream_head(&mut batch, &stream(), Sequence::new(next + RUN));
+        rows.put_stream_head(&stream(), Sequence::new(next + RUN));
         next += RUN;
-        index.set_cursor(&mut batch, Index::new(next));
-        engine.write(batch, Durability::Buffered).unwrap();
+        index.add(rows, Index::new(next)).unwrap();
         if next >= mark {
             let per = 1e6 / step as f64;
             let (cpu_us, wall_us) = ((cpu() - used) * per, start.elapsed().as_secs_f64() * per);

@@ -261,7 +261,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let log = EventLog::new(Arc::clone(&engine));
     let tiles = TileStore::new(Arc::clone(&engine));
     let checkpoints = CheckpointStore::new(Arc::clone(&engine));
-    let derived = DerivedIndex::new(Arc::clone(&engine), &ledger.ledger_id);
+    let derived = DerivedIndex::open(Arc::clone(&engine), &ledger.ledger_id)?;
     let commitments = CommitmentStore::new(Arc::clone(&engine));
     let tip = recover::tip(&log, &ledger)?;
     let (tree, waiting) = recover::fold(&log, &tiles, &checkpoints, &ledger, &tip)?;
@@ -286,7 +286,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let certified = Certified { edge: tree.edge.clone(), checkpoint: Arc::new(checkpoint) };
     let unwritten =
         Unwritten { tiles: waiting.into_iter().map(|tile| ((tile.level, tile.index), tile)).collect(), latest: None };
-    let cursor = derived.cursor()?.max(Index::new(1)).get();
+    let cursor = derived.cursor().max(Index::new(1)).get();
     let shared = Shared {
         config,
         control: RwLock::new(Control::new(&ledger.genesis)),
