@@ -18,6 +18,7 @@ use crate::metrics::Metrics;
 use crate::read::LedgerInfo;
 use crate::read::runs::RunCache;
 use crate::read::tiles::TileCache;
+use crate::verify::Suspects;
 use crate::watermarks::Watermarks;
 
 /// A tree and the checkpoint that certifies it. Readers hold one while the pipeline makes the next.
@@ -105,6 +106,7 @@ pub(crate) struct Shared {
     pub(crate) commit_round: Mutex<()>,
     pub(crate) runs: RunCache,
     pub(crate) tile_trees: TileCache,
+    pub(crate) suspects: Suspects,
     /// Opened once: threads that work at a cadence end.
     pub(crate) stopped: Gate,
 }
