@@ -126,6 +126,8 @@ pub struct EngineStats {
     pub buffered_writes: u64,
     /// Bytes of keys and values in both.
     pub written_bytes: u64,
+    /// Bytes of keys and values loaded in bulk.
+    pub loaded_bytes: u64,
     /// Bytes of the block cache in use.
     pub cache_bytes: u64,
     /// Bytes that compaction still has to move.
@@ -164,6 +166,38 @@ pub trait Engine: Send + Sync {
     /// Any error is fatal for the caller: nobody knows what the disk holds, and every later write is
     /// [`StorageError::Poisoned`]. [`StorageError::NoSpace`] if the cause was a full disk.
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), StorageError>;
+
+    /// Puts rows in bulk, past the write-ahead log and the write buffers: sorted by key, none of them in the family yet.
+    /// They are on the disk when it returns, but alone: whoever loads rows makes a later batch speak of them.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    fn load(&self, family: Family, rows: Vec<(Key, Bytes)>) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        for (key, value) in rows {
+            batch.put(family, key, value);
+        }
+        self.write(batch, Durability::Buffered)
+    }
+
+    /// Removes every row from `from` on, up to but not including `to` if given, to make room: rows that no batch
+    /// speaks of any more. After a crash some of them may be there still.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    fn drop_range(&self, family: Family, from: &Key, to: Option<&Key>) -> Result<(), StorageError> {
+        let range = ScanRange { family, from: *from, to: to.copied(), reverse: false, limit: 4096 };
+        loop {
+            let mut batch = Batch::new();
+            for row in self.scan(&range)? {
+                batch.delete(family, Key::of(&[&row.key]));
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.write(batch, Durability::Buffered)?;
+        }
+    }
 
     /// Brings everything written so far into table files, so that the next start has nothing to replay; implies a
     /// sync.

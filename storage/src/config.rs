@@ -27,8 +27,8 @@ impl RocksConfig {
     /// 256 MiB of memory in all, two background threads.
     pub const STANDARD: Self = Self {
         create: true,
-        write_buffer_bytes: 208 << 20,
-        block_cache_bytes: 48 << 20,
+        write_buffer_bytes: 160 << 20,
+        block_cache_bytes: 96 << 20,
         open_files_max: 512,
         background_jobs: 2,
         wal_bytes_max: 256 << 20,

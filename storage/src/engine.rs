@@ -15,8 +15,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRawIterator, DBRecoveryMode, Error, ErrorKind, FlushOptions, LogLevel, LruCacheOptions, Options, ReadOptions,
-    WriteBatch, WriteOptions, properties,
+    DBRawIterator, DBRecoveryMode, Error, ErrorKind, FlushOptions, IngestExternalFileOptions, LogLevel,
+    LruCacheOptions, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions, properties,
 };
 
 use crate::batch::{Batch, Durability, Engine, EngineStats, FamilyStats, Op, Row, ScanRange};
@@ -36,8 +36,10 @@ const LOCK_TRIES_MAX: u32 = 40;
 const LOCK_TRY_EVERY: Duration = Duration::from_millis(25);
 /// RocksDB's own family, which cannot be left out. Nothing is in it.
 const DEFAULT_FAMILY: &str = "default";
+/// What files are named while they are written to be loaded in bulk, in the database's directory.
+const LOADING: &str = "loading-";
 /// What the families' shares of the write buffers add up to ([`buffers`]).
-const SHARES: usize = 104;
+const SHARES: usize = 80;
 
 /// Opens a database for reading and writing; creates it if the configuration says so.
 ///
@@ -61,7 +63,9 @@ pub fn open_rocks(path: &Path, config: &RocksConfig) -> Result<Arc<dyn Engine>, 
     let options = options(config, DBRecoveryMode::AbsoluteConsistency);
     let db = DB::open_cf_descriptors(&options, path, descriptors(config, &cache))
         .map_err(|error| open_failed(path, &error))?;
-    let engine = Arc::new(Rocks::new(db, cache, Some(lock), torn.map_or(0, |torn| torn.bytes)));
+    remove_unloaded(path)?;
+    let writer = Writer { _lock: lock, path: path.to_owned(), loaded: AtomicU64::new(0) };
+    let engine = Arc::new(Rocks::new(db, cache, *config, Some(writer), torn.map_or(0, |torn| torn.bytes)));
     MetaStore::new(engine.clone()).check_format(true)?;
     Ok(engine)
 }
@@ -87,7 +91,7 @@ pub fn open_rocks_read_only(path: &Path, config: &RocksConfig) -> Result<Arc<dyn
     let options = options(config, mode);
     let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(config, &cache), false)
         .map_err(|error| open_failed(path, &error))?;
-    let engine = Arc::new(Rocks::new(db, cache, None, 0));
+    let engine = Arc::new(Rocks::new(db, cache, *config, None, 0));
     MetaStore::new(engine.clone()).check_format(false)?;
     Ok(engine)
 }
@@ -109,6 +113,20 @@ fn create_directory(path: &Path) -> Result<(), StorageError> {
         Ok(())
     };
     create().map_err(|error: io::Error| io_failed("create the database directory", path, &error))
+}
+
+/// Removes the files that a crash kept from being loaded: they were never part of the database.
+fn remove_unloaded(path: &Path) -> Result<(), StorageError> {
+    let remove = || {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(LOADING) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    remove().map_err(|error: io::Error| io_failed("remove unfinished bulk files", path, &error))
 }
 
 fn lock_directory(path: &Path) -> Result<File, StorageError> {
@@ -191,10 +209,11 @@ fn descriptors(config: &RocksConfig, cache: &Cache) -> Vec<ColumnFamilyDescripto
 const fn buffers(family: Family) -> (usize, i32) {
     match family {
         Family::Runs => (16, 3),
-        Family::EventIds | Family::Entities => (8, 2),
-        Family::Tiles => (4, 2),
-        Family::Positions => (2, 2),
-        Family::Streams
+        Family::Tiles | Family::Positions => (4, 2),
+        // Loaded in bulk, past the write buffers.
+        Family::EventIds
+        | Family::Entities
+        | Family::Streams
         | Family::Control
         | Family::Checkpoints
         | Family::Commitments
@@ -225,16 +244,15 @@ fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Option
             options.set_ttl(0);
             options.set_periodic_compaction_seconds(0);
         }
-        Family::EventIds => {
-            // Nearly every look-up is of an id that is not there: the filters answer it. They are cut into blocks of
-            // 4 KiB, because the whole filter of a large log does not fit the cache.
-            table.set_bloom_filter(10.0, false);
-            table.set_partition_filters(true);
+        Family::EventIds | Family::Entities => {
+            // Files of pages that are each read by their key and dropped as a whole: nothing for a compaction to do. The
+            // index of a large file is cut, so that a question reads a block of it and not all.
+            options.set_disable_auto_compactions(true);
+            options.set_ttl(0);
+            options.set_periodic_compaction_seconds(0);
             table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
             table.set_metadata_block_size(4 << 10);
             table.set_pin_top_level_index_and_filter(true);
-            options.set_memtable_prefix_bloom_ratio(0.05);
-            options.set_memtable_whole_key_filtering(true);
         }
         Family::Tiles | Family::Credentials | Family::Commitments => table.set_bloom_filter(10.0, false),
         _ => {}
@@ -243,28 +261,41 @@ fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Option
     options
 }
 
+/// What only an engine that writes has.
+struct Writer {
+    /// Released after the database is closed.
+    _lock: File,
+    path: PathBuf,
+    /// Names the files that are loaded.
+    loaded: AtomicU64,
+}
+
 struct Rocks {
     db: DB,
     cache: Cache,
-    /// `None` if opened for reading only. Released after `db` is closed.
-    lock: Option<File>,
+    config: RocksConfig,
+    /// `None` if opened for reading only.
+    writer: Option<Writer>,
     poison: OnceLock<String>,
     synced: AtomicU64,
     buffered: AtomicU64,
     written: AtomicU64,
+    loaded: AtomicU64,
     torn_tail_bytes: u64,
 }
 
 impl Rocks {
-    fn new(db: DB, cache: Cache, lock: Option<File>, torn_tail_bytes: u64) -> Self {
+    fn new(db: DB, cache: Cache, config: RocksConfig, writer: Option<Writer>, torn_tail_bytes: u64) -> Self {
         Self {
             db,
             cache,
-            lock,
+            config,
+            writer,
             poison: OnceLock::new(),
             synced: AtomicU64::new(0),
             buffered: AtomicU64::new(0),
             written: AtomicU64::new(0),
+            loaded: AtomicU64::new(0),
             torn_tail_bytes,
         }
     }
@@ -275,12 +306,23 @@ impl Rocks {
     }
 
     /// Whether it may be written at all.
-    fn writable(&self) -> Result<(), StorageError> {
-        match (&self.lock, self.poison.get()) {
+    fn writable(&self) -> Result<&Writer, StorageError> {
+        match (&self.writer, self.poison.get()) {
             (None, _) => Err(StorageError::ReadOnly),
             (_, Some(reason)) => Err(StorageError::Poisoned(reason.clone())),
-            (Some(_), None) => Ok(()),
+            (Some(writer), None) => Ok(writer),
         }
+    }
+
+    /// Writes a table file beside the database.
+    fn table_file(&self, family: Family, path: &Path, rows: &[(Key, Bytes)]) -> Result<(), Error> {
+        let options = family_options(family, &self.config, &self.cache);
+        let mut file = SstFileWriter::create(&options);
+        file.open(path)?;
+        for (key, value) in rows {
+            file.put(key, value)?;
+        }
+        file.finish()
     }
 
     fn poison(&self, doing: &'static str, error: &Error) -> StorageError {
@@ -362,6 +404,43 @@ impl Engine for Rocks {
         Ok(())
     }
 
+    fn load(&self, family: Family, rows: Vec<(Key, Bytes)>) -> Result<(), StorageError> {
+        let writer = self.writable()?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let number = writer.loaded.fetch_add(1, Ordering::Relaxed);
+        let path = writer.path.join(format!("{LOADING}{number}"));
+        self.table_file(family, &path, &rows).map_err(|error| self.poison("write a bulk file", &error))?;
+        // Linked into the database and synced there; the rows are new, so no file has to make way.
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let ingested = self.db.ingest_external_file_cf_opts(self.family(family)?, &options, vec![&path]);
+        ingested.map_err(|error| self.poison("load a bulk file", &error))?;
+        let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
+        self.loaded.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn drop_range(&self, family: Family, from: &Key, to: Option<&Key>) -> Result<(), StorageError> {
+        self.writable()?;
+        let end = to.map_or(&[u8::MAX; KEY_BYTES_MAX + 1][..], Key::as_slice);
+        let dropped = self.db.delete_file_in_range_cf(self.family(family)?, from.as_slice(), end);
+        dropped.map_err(|error| self.poison("drop table files", &error))?;
+        // What shares a file with other rows, or is in a write buffer still.
+        let range = ScanRange { family, from: *from, to: to.copied(), reverse: false, limit: 4096 };
+        loop {
+            let mut batch = Batch::new();
+            for row in self.scan(&range)? {
+                batch.delete(family, Key::of(&[&row.key]));
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            self.write(batch, Durability::Buffered)?;
+        }
+    }
+
     fn flush(&self) -> Result<(), StorageError> {
         self.writable()?;
         self.db.flush_wal(true).map_err(|error| self.poison("sync the write-ahead log", &error))?;
@@ -386,6 +465,7 @@ impl Engine for Rocks {
             synced_writes: self.synced.load(Ordering::Relaxed),
             buffered_writes: self.buffered.load(Ordering::Relaxed),
             written_bytes: self.written.load(Ordering::Relaxed),
+            loaded_bytes: self.loaded.load(Ordering::Relaxed),
             cache_bytes: self.cache.get_usage() as u64,
             compaction_pending_bytes: Family::ALL.into_iter().map(|family| self.number(family, pending)).sum(),
             background_errors: self.number(Family::Runs, properties::BACKGROUND_ERRORS),

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tally_protocol::hash::RunHash;
 use tally_protocol::id::{Index, Sequence, Stream};
-use tally_protocol::run::{EncodedRun, StoredRun};
+use tally_protocol::run::{EncodedRun, RunView, StoredRun};
 
 use crate::batch::{Batch, Engine, Row, ScanRange};
 use crate::error::StorageError;
@@ -76,6 +76,22 @@ impl EventLog {
     pub fn run_containing(&self, index: Index) -> Result<Option<StoredRun>, StorageError> {
         let behind = index.get().checked_add(1).map(|next| RunKey(Index::new(next)).encode());
         Ok(self.last_run_before(behind)?.filter(|run| run.header().holds(index)))
+    }
+
+    /// The same for who wants some of its records only: frames are decoded when they are asked for.
+    ///
+    /// # Errors
+    /// The engine failed or the run is damaged.
+    pub fn view_containing(&self, index: Index) -> Result<Option<RunView>, StorageError> {
+        let to = index.get().checked_add(1).map(|next| RunKey(Index::new(next)).encode());
+        let range = ScanRange { family: Family::Runs, from: Key::FIRST, to, reverse: true, limit: 1 };
+        let Some(row) = self.engine.scan(&range)?.pop() else { return Ok(None) };
+        let view = RunView::open(row.value)
+            .map_err(|error| StorageError::bad_value(Family::Runs, &row.key, &error.to_string()))?;
+        if RunKey::decode(&row.key) != Some(RunKey(view.header().first_index)) {
+            return Err(StorageError::bad_value(Family::Runs, &row.key, "run starts at another position"));
+        }
+        Ok(Some(view).filter(|view| view.header().holds(index)))
     }
 
     /// At most `max_runs` runs in log order, from the one that holds `index` on, or from the first behind it.

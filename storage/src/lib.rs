@@ -58,6 +58,7 @@ pub mod error;
 pub mod event_log;
 pub mod family;
 pub mod keys;
+pub mod lookup;
 #[cfg(feature = "test-util")]
 pub mod memory;
 pub mod meta;
@@ -69,7 +70,7 @@ pub use checkpoint_store::{CheckpointStore, LatestCheckpoint, PublishedCheckpoin
 pub use commitment_store::CommitmentStore;
 pub use config::RocksConfig;
 pub use credential_store::CredentialStore;
-pub use derived::{DerivedIndex, clear_derived};
+pub use derived::{DerivedIndex, IndexRows, IndexStats, clear_derived};
 pub use engine::{open_rocks, open_rocks_read_only};
 pub use error::{ErrorClass, StorageError};
 pub use event_log::{EventLog, RunTip};

@@ -20,6 +20,10 @@ use crate::key::PublicKey;
 use crate::limits::{FRAME_BYTES_MAX, FRAME_FIXED_BYTES, RUN_BYTES_MAX, RUN_EVENTS_MAX};
 use crate::time::LogTime;
 
+mod view;
+
+pub use view::RunView;
+
 /// The first four bytes of a stored run.
 pub const RUN_MAGIC: [u8; 4] = *b"TRUN";
 /// The format version this code writes and reads.
@@ -376,18 +380,26 @@ impl StoredRun {
     }
 
     fn nth(&self, at: usize) -> Option<Record> {
-        let start = *self.offsets.get(at)? as usize;
-        let end = self.offsets.get(at + 1).map_or(self.keys_at, |next| *next as usize);
-        let head = RecordHead::read(self.bytes.get(start..)?)?;
-        let key_at = self.keys_at + usize::from(head.key_slot) * KEY_BYTES;
-        Some(Record {
-            index: Index::new(self.header.first_index.get() + at as u64),
-            sequence: Sequence::new(head.sequence),
-            sequenced_at: LogTime::from_micros(self.header.base_time.micros() + u64::from(head.time_offset)),
-            public_key: PublicKey::from_bytes(array(&self.bytes, key_at)?),
-            frame: Frame::decode(self.bytes.slice(start + RECORD_HEADER_BYTES..end)).ok()?,
-        })
+        read_record(&self.bytes, &self.header, &self.offsets, self.keys_at, at)
     }
+}
+
+/// A record, from where its run says it starts.
+fn read_record(bytes: &Bytes, header: &RunHeader, offsets: &[u32], keys_at: usize, at: usize) -> Option<Record> {
+    let start = *offsets.get(at)? as usize;
+    let end = offsets.get(at + 1).map_or(keys_at, |next| *next as usize);
+    let head = RecordHead::read(bytes.get(start..)?)?;
+    if head.seal_mode != SEAL_PLAIN {
+        return None;
+    }
+    let key_at = keys_at + usize::from(head.key_slot) * KEY_BYTES;
+    Some(Record {
+        index: Index::new(header.first_index.get() + at as u64),
+        sequence: Sequence::new(head.sequence),
+        sequenced_at: LogTime::from_micros(header.base_time.micros().checked_add(u64::from(head.time_offset))?),
+        public_key: PublicKey::from_bytes(array(bytes, key_at)?),
+        frame: Frame::decode(bytes.slice(start + RECORD_HEADER_BYTES..end)).ok()?,
+    })
 }
 
 struct Lengths {

@@ -1,17 +1,17 @@
 //! Derived indexes: event ids, entities, stream heads, control events. Takes runs behind the log, gives look-ups;
 //! moves its own cursor, never a rung. Everything here can be deleted and is rebuilt at start.
 //!
-//! Indexes and cursor go in one atomic write, unsynced: after a crash the cursor stands where the indexes end. A run
-//! that the queue could not hold is read back from the log.
+//! Rows are found as soon as they are added. They reach the disk in long stretches, with the cursor, unsynced: after a
+//! crash the stored cursor stands where the stored rows end, and the events behind it are read from the log again. So is
+//! a run that the queue could not hold.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Receiver;
 use tally_protocol::frame::Frame;
-use tally_protocol::id::{Index, Sequence, Stream};
-use tally_storage::{Batch, Durability, StorageError};
+use tally_protocol::id::{Index, Sequence};
+use tally_storage::{IndexRows, StorageError};
 
 use crate::failpoint;
 use crate::fold::FoldedRun;
@@ -29,7 +29,8 @@ pub(crate) fn run(shared: &Arc<Shared>, queue: &Receiver<Arc<FoldedRun>>) {
         }
     }
     // The queue may have dropped the last runs; leave nothing to the next start that can be done now.
-    if let Err(error) = catch_up(shared, shared.watermarks.get(crate::watermarks::Rung::Durable).get()) {
+    let durable = shared.watermarks.get(crate::watermarks::Rung::Durable).get();
+    if let Err(error) = catch_up(shared, durable).and_then(|()| shared.derived.flush()) {
         shared.watermarks.poison(&format!("failed to write an index: {error}"));
     }
 }
@@ -41,9 +42,9 @@ pub(crate) fn take(shared: &Shared, run: &FoldedRun) -> Result<(), StorageError>
     if cursor > first {
         return Ok(()); // Read back from the log already.
     }
-    let mut writer = Writer::default();
+    let mut writer = Writer::new(shared);
     for event in &run.run.events {
-        writer.add(shared, event.index, event.sequence, event.control, &event.frame);
+        writer.add(event.index, event.sequence, event.control, &event.frame);
     }
     writer.finish(shared)
 }
@@ -59,12 +60,12 @@ pub(crate) fn catch_up(shared: &Shared, end: u64) -> Result<(), StorageError> {
         if runs.is_empty() {
             return Ok(());
         }
-        let mut writer = Writer::default();
+        let mut writer = Writer::new(shared);
         for run in &runs {
             for record in run.records() {
                 if record.index.get() >= cursor {
                     let control = record.frame.stream().is_control();
-                    writer.add(shared, record.index, record.sequence, control, &record.frame);
+                    writer.add(record.index, record.sequence, control, &record.frame);
                 }
             }
         }
@@ -72,33 +73,31 @@ pub(crate) fn catch_up(shared: &Shared, end: u64) -> Result<(), StorageError> {
     }
 }
 
-#[derive(Default)]
 struct Writer {
-    batch: Batch,
-    heads: HashMap<Stream, Sequence>,
+    rows: IndexRows,
     end: Option<Index>,
 }
 
 impl Writer {
-    fn add(&mut self, shared: &Shared, index: Index, sequence: Sequence, control: bool, frame: &Frame) {
+    fn new(shared: &Shared) -> Self {
+        Self { rows: shared.derived.rows(), end: None }
+    }
+
+    fn add(&mut self, index: Index, sequence: Sequence, control: bool, frame: &Frame) {
         let stream = frame.stream();
-        shared.derived.put_event_id(&mut self.batch, &stream, &frame.event_id(), index);
-        shared.derived.put_entity(&mut self.batch, &stream, frame.entity_type(), frame.entity_id(), index);
+        self.rows.put_event_id(&stream, &frame.event_id(), index);
+        self.rows.put_entity(&stream, frame.entity_type(), frame.entity_id(), index);
+        self.rows.put_stream_head(&stream, sequence);
         if control {
-            shared.derived.put_control(&mut self.batch, index);
+            self.rows.put_control(index);
         }
-        self.heads.insert(stream, sequence);
         self.end = Some(index.next());
     }
 
-    fn finish(mut self, shared: &Shared) -> Result<(), StorageError> {
+    fn finish(self, shared: &Shared) -> Result<(), StorageError> {
         let Some(end) = self.end else { return Ok(()) };
-        for (stream, head) in &self.heads {
-            shared.derived.put_stream_head(&mut self.batch, stream, *head);
-        }
-        shared.derived.set_cursor(&mut self.batch, end);
         failpoint::hit("index.before_write");
-        shared.engine.write(self.batch, Durability::Buffered)?;
+        shared.derived.add(self.rows, end)?;
         failpoint::hit("index.after_write");
         shared.index_cursor.store(end.get(), Ordering::Release);
         shared.indexed.ring();

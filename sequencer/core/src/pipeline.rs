@@ -36,6 +36,7 @@ use crate::fence::Fence;
 use crate::metrics::Metrics;
 use crate::order::{self, OrderStart, Orderer};
 use crate::read::runs::RunCache;
+use crate::read::tiles::TileCache;
 use crate::read::{LedgerInfo, Reader};
 use crate::recover::{self, Standing};
 use crate::shared::{Bell, Certified, Gate, Shared, Unwritten, write};
@@ -284,7 +285,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let log = EventLog::new(Arc::clone(&engine));
     let tiles = TileStore::new(Arc::clone(&engine));
     let checkpoints = CheckpointStore::new(Arc::clone(&engine));
-    let derived = DerivedIndex::new(Arc::clone(&engine), &ledger.ledger_id);
+    let derived = DerivedIndex::open(Arc::clone(&engine), &ledger.ledger_id)?;
     let commitments = CommitmentStore::new(Arc::clone(&engine));
     let tip = recover::tip(&log, &ledger)?;
     let (tree, waiting) = recover::fold(&log, &tiles, &checkpoints, &ledger, &tip)?;
@@ -309,7 +310,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let certified = Certified { edge: tree.edge.clone(), checkpoint: Arc::new(checkpoint) };
     let unwritten =
         Unwritten { tiles: waiting.into_iter().map(|tile| ((tile.level, tile.index), tile)).collect(), latest: None };
-    let cursor = derived.cursor()?.max(Index::new(1)).get();
+    let cursor = derived.cursor().max(Index::new(1)).get();
     let shared = Shared {
         config,
         control: RwLock::new(Control::new(&ledger.genesis)),
@@ -333,6 +334,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
         indexed: Bell::default(),
         commit_round: Mutex::new(()),
         runs: RunCache::default(),
+        tile_trees: TileCache::default(),
         suspects: Suspects::default(),
         stopped: Gate::default(),
     };

@@ -17,6 +17,7 @@ use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::read::LedgerInfo;
 use crate::read::runs::RunCache;
+use crate::read::tiles::TileCache;
 use crate::verify::Suspects;
 use crate::watermarks::Watermarks;
 
@@ -104,6 +105,7 @@ pub(crate) struct Shared {
     /// One commitment round at a time, by whoever asks.
     pub(crate) commit_round: Mutex<()>,
     pub(crate) runs: RunCache,
+    pub(crate) tile_trees: TileCache,
     pub(crate) suspects: Suspects,
     /// Opened once: threads that work at a cadence end.
     pub(crate) stopped: Gate,

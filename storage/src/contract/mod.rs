@@ -56,6 +56,8 @@ macro_rules! contract_tests {
                 the_newest_checkpoint_replaces_the_one_before
                 published_checkpoints_are_kept_by_size
                 rows_behind_the_cursor_come_back_with_it
+                rows_are_found_through_every_merge
+                what_a_crash_left_of_a_segment_is_swept_away
                 event_ids_are_found_per_stream_and_ledger
                 entities_are_paged_in_log_order
                 all_streams_and_control_events_are_listed

@@ -186,83 +186,187 @@ pub fn published_checkpoints_are_kept_by_size(lab: &mut impl Lab) {
     assert_eq!(store.latest().expect("read"), None, "published is not the newest signed");
 }
 
-/// Cursor and rows ride in one batch.
+/// Rows in segments of 16, so that few of them make many.
+fn small(engine: &Arc<dyn Engine>) -> DerivedIndex {
+    DerivedIndex::open_small(Arc::clone(engine), &LEDGER, 16).expect("open")
+}
+
+/// Adds the events `from..to` of stream 1: event `n` has id `n` and belongs to entity `n % 7`.
+fn add_events(derived: &DerivedIndex, from: u64, to: u64) {
+    let mut rows = derived.rows();
+    for number in from..to {
+        rows.put_event_id(&stream(1), &event_id(number), index(number));
+        rows.put_entity(&stream(1), "order", &format!("o-{}", number % 7), index(number));
+        rows.put_stream_head(&stream(1), Sequence::new(number));
+    }
+    derived.add(rows, index(to)).expect("add");
+}
+
+fn check_events(derived: &DerivedIndex, end: u64) {
+    let asked: Vec<_> = (0..end + 50).map(|number| (stream(1), event_id(number))).collect();
+    let found = derived.find_event_ids(&asked).expect("read");
+    for (number, found) in found.into_iter().enumerate() {
+        let expected = (1..end).contains(&(number as u64)).then(|| index(number as u64));
+        assert_eq!(found, expected, "event {number} of {end}");
+    }
+    for entity in 0..8 {
+        let expected: Vec<u64> = (1..end).filter(|number| number % 7 == entity).collect();
+        let mut found: Vec<u64> = Vec::new();
+        loop {
+            let after = found.last().copied().map(index);
+            let page = derived.entity_page(&stream(1), "order", &format!("o-{entity}"), after, 13).expect("read");
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page.into_iter().map(Index::get));
+        }
+        assert_eq!(found, expected, "entity {entity} of {end}");
+    }
+    assert_eq!(derived.count_rows().expect("whole"), (end - 1, end - 1));
+}
+
+/// Rows and cursor reach the disk together; what did not is put again from the log.
 pub fn rows_behind_the_cursor_come_back_with_it(lab: &mut impl Lab) {
-    let engine = lab.fresh();
-    let derived = DerivedIndex::new(Arc::clone(&engine), &LEDGER);
-    assert_eq!(derived.cursor().expect("read"), index(0));
-    write(&*engine, |batch| {
-        derived.put_event_id(batch, &stream(1), &event_id(1), index(1));
-        derived.set_cursor(batch, index(2));
-    });
+    let mut engine = lab.fresh();
+    let derived = small(&engine);
+    assert_eq!(derived.cursor(), index(0));
+    add_events(&derived, 1, 6);
+    assert_eq!(derived.cursor(), index(6));
+    check_events(&derived, 6);
     drop(derived);
-    let engine = lab.reopen(engine);
-    let derived = DerivedIndex::new(engine, &LEDGER);
-    assert_eq!(derived.cursor().expect("read"), index(2));
-    assert_eq!(derived.find_event_ids(&[(stream(1), event_id(1))]).expect("read"), [Some(index(1))]);
+    engine = lab.reopen(engine);
+    let derived = small(&engine);
+    assert_eq!(derived.cursor(), index(0), "five rows are no segment");
+    assert_eq!(derived.find_event_ids(&[(stream(1), event_id(1))]).expect("read"), [None]);
+    add_events(&derived, 1, 6);
+    derived.flush().expect("flush");
+    assert_eq!((derived.stats().recent_rows, derived.stats().rows), (0, 10));
+    derived.flush().expect("flushing nothing is nothing");
+    drop(derived);
+    engine = lab.reopen(engine);
+    let derived = small(&engine);
+    assert_eq!(derived.cursor(), index(6));
+    check_events(&derived, 6);
+    assert_eq!(derived.stream_heads().expect("read"), [(stream(1), Sequence::new(5))]);
+}
+
+/// However many segments there were, and wherever it was opened again.
+pub fn rows_are_found_through_every_merge(lab: &mut impl Lab) {
+    let mut engine = lab.fresh();
+    let mut derived = small(&engine);
+    let mut end = 1;
+    for step in 0..200u64 {
+        let more = 1 + step * 7 % 20;
+        add_events(&derived, end, end + more);
+        end += more;
+        if step % 57 == 3 {
+            check_events(&derived, end);
+        }
+        if step % 67 == 5 {
+            derived.flush().expect("flush");
+            drop(derived);
+            engine = lab.reopen(engine);
+            derived = small(&engine);
+            assert_eq!(derived.cursor(), index(end));
+        }
+    }
+    check_events(&derived, end);
+    let segments = derived.stats().segments;
+    assert!(segments < 2 * 3 * 12, "{segments} segments of {end} events: they were not merged");
+    assert!(engine.stats().loaded_bytes < 5 * end * 2 * 22, "each row is written once per tier");
 }
 
 /// The same id elsewhere is another id.
 pub fn event_ids_are_found_per_stream_and_ledger(lab: &mut impl Lab) {
     let engine = lab.fresh();
-    let derived = DerivedIndex::new(Arc::clone(&engine), &LEDGER);
-    write(&*engine, |batch| {
-        for number in 0..100 {
-            derived.put_event_id(batch, &stream(1), &event_id(number), index(1_000 + number));
-        }
-        derived.put_event_id(batch, &stream(2), &event_id(5), index(7));
-    });
+    let derived = small(&engine);
+    let mut rows = derived.rows();
+    rows.put_event_id(&stream(2), &event_id(5), index(7));
+    for number in 0..100 {
+        rows.put_event_id(&stream(1), &event_id(number), index(1_000 + number));
+    }
+    derived.add(rows, index(2_000)).expect("add");
     let asked =
         [(stream(1), event_id(5)), (stream(2), event_id(5)), (stream(3), event_id(5)), (stream(1), event_id(99))];
     let found = derived.find_event_ids(&asked).expect("read");
     assert_eq!(found, [Some(index(1_005)), Some(index(7)), None, Some(index(1_099))]);
-    let other = DerivedIndex::new(engine, &LedgerId::from_bytes([1; 32]));
+    let other = DerivedIndex::open(engine, &LedgerId::from_bytes([1; 32])).expect("open");
     assert_eq!(other.find_event_ids(&asked[..1]).expect("read"), [None]);
 }
 
-/// Ascending, resumable, and only this entity's.
+/// Ascending, resumable, and only this entity's; one entity may fill many pages.
 pub fn entities_are_paged_in_log_order(lab: &mut impl Lab) {
     let engine = lab.fresh();
-    let derived = DerivedIndex::new(Arc::clone(&engine), &LEDGER);
-    write(&*engine, |batch| {
-        for at in [700, 3, 256, 255, u64::MAX] {
-            derived.put_entity(batch, &stream(1), "order", "o-1", index(at));
+    let derived = small(&engine);
+    let many: Vec<u64> = (10_000..12_000).collect();
+    for stretch in [&[3, 255, 256, 700][..], &many, &[20_000]] {
+        let mut rows = derived.rows();
+        for at in stretch {
+            rows.put_entity(&stream(1), "order", "o-1", index(*at));
         }
-        derived.put_entity(batch, &stream(1), "order", "o-2", index(4));
-        derived.put_entity(batch, &stream(2), "order", "o-1", index(5));
-        derived.put_entity(batch, &stream(1), "ordero", "-1", index(6));
-    });
+        if stretch[0] == 3 {
+            rows.put_entity(&stream(1), "order", "o-2", index(704));
+            rows.put_entity(&stream(2), "order", "o-1", index(705));
+            rows.put_entity(&stream(1), "ordero", "-1", index(706));
+        }
+        derived.add(rows, index(stretch[stretch.len() - 1] + 10)).expect("add");
+        derived.flush().expect("flush");
+    }
     let page = |after: Option<u64>, limit| -> Vec<u64> {
         let page = derived.entity_page(&stream(1), "order", "o-1", after.map(index), limit).expect("read");
         page.into_iter().map(Index::get).collect()
     };
-    assert_eq!(page(None, 10), [3, 255, 256, 700, u64::MAX]);
     assert_eq!(page(None, 2), [3, 255]);
     assert_eq!(page(Some(255), 2), [256, 700]);
     assert_eq!(page(Some(0), 1), [3]);
+    for after in [9_999, 10_000, 10_199, 10_200, 11_500, 11_998] {
+        assert_eq!(page(Some(after), 3), (after + 1..12_000).chain([20_000]).take(3).collect::<Vec<_>>());
+    }
+    assert_eq!(page(None, 10_000).len(), 2_005);
     assert!(page(Some(u64::MAX), 10).is_empty() && page(None, 0).is_empty());
     assert!(derived.entity_page(&stream(9), "order", "o-1", None, 10).expect("read").is_empty());
+}
+
+/// A segment that no batch named is swept away by the next writer.
+pub fn what_a_crash_left_of_a_segment_is_swept_away(lab: &mut impl Lab) {
+    let engine = lab.fresh();
+    add_events(&small(&engine), 1, 40);
+    let key = |segment| crate::keys::SegmentKey { segment, part: crate::keys::SegmentPart::Page, number: 0 }.encode();
+    for segment in [1, 7] {
+        engine.load(Family::EventIds, vec![(key(segment), Bytes::from_static(b"half"))]).expect("load");
+    }
+    let engine = lab.reopen(engine);
+    let derived = small(&engine);
+    add_events(&derived, 40, 80);
+    check_events(&derived, 80);
+    let left = engine.get(Family::EventIds, &key(7)).expect("read");
+    assert_eq!(left, None);
 }
 
 /// More of them than one scan reads.
 pub fn all_streams_and_control_events_are_listed(lab: &mut impl Lab) {
     const MANY: u64 = 4_096 * 2 + 1;
     let engine = lab.fresh();
-    let derived = DerivedIndex::new(Arc::clone(&engine), &LEDGER);
+    let derived = small(&engine);
     assert!(derived.stream_heads().expect("read").is_empty() && derived.control_indexes().expect("read").is_empty());
     let numbered = |number: u64| {
         let mut bytes = [0; 32];
         bytes[24..].copy_from_slice(&number.to_be_bytes());
         Stream::from_bytes(&bytes)
     };
-    write(&*engine, |batch| {
-        derived.set_cursor(batch, index(77));
-        for number in 0..MANY {
-            derived.put_stream_head(batch, &numbered(number), Sequence::new(1));
-            derived.put_control(batch, index(number));
+    for (from, to) in [(0, MANY - 5), (MANY - 5, MANY)] {
+        let mut rows = derived.rows();
+        for number in from..to {
+            rows.put_event_id(&numbered(number), &event_id(number), index(number));
+            rows.put_stream_head(&numbered(number), Sequence::new(1));
+            rows.put_control(index(number));
         }
-    });
-    write(&*engine, |batch| derived.put_stream_head(batch, &numbered(3), Sequence::new(9)));
+        if to == MANY {
+            rows.put_stream_head(&numbered(3), Sequence::new(9));
+        }
+        // The first are stored, the last are in memory.
+        derived.add(rows, index(to)).expect("add");
+    }
     let heads = derived.stream_heads().expect("read");
     assert_eq!(heads.len() as u64, MANY);
     for (number, (stream, head)) in heads.iter().enumerate() {
@@ -270,31 +374,36 @@ pub fn all_streams_and_control_events_are_listed(lab: &mut impl Lab) {
     }
     let control: Vec<_> = derived.control_indexes().expect("read").into_iter().map(Index::get).collect();
     assert_eq!(control, (0..MANY).collect::<Vec<_>>());
-    assert_eq!(derived.cursor().expect("read"), index(77));
+    assert_eq!(derived.cursor(), index(MANY));
 }
 
 /// [`clear_derived`] takes all of it with the cursor.
 pub fn what_is_derived_can_be_deleted_and_truth_stays(lab: &mut impl Lab) {
     let engine = lab.fresh();
     let runs = three_runs(&engine);
-    let derived = DerivedIndex::new(Arc::clone(&engine), &LEDGER);
+    let derived = small(&engine);
     let checkpoints = CheckpointStore::new(Arc::clone(&engine));
     let (tiles, meta) = (TileStore::new(Arc::clone(&engine)), MetaStore::new(Arc::clone(&engine)));
     let note = "note".to_owned();
     let published = PublishedCheckpoint { size: TreeSize::new(7), note: note.clone() };
     write(&*engine, |batch| {
-        derived.put_event_id(batch, &stream(1), &event_id(1), index(1));
-        derived.put_entity(batch, &stream(1), "order", "o-1", index(1));
-        derived.put_stream_head(batch, &stream(1), Sequence::new(3));
-        derived.put_control(batch, index(1));
-        derived.set_cursor(batch, index(7));
         tiles.put(batch, 0, 0, &[1; TILE_BYTES]);
         checkpoints.put_latest(batch, &LatestCheckpoint { size: TreeSize::new(7), note, frontier: Bytes::new() });
         checkpoints.put_published(batch, &published);
         meta.put_genesis(batch, b"genesis").expect("first");
     });
+    let mut rows = derived.rows();
+    rows.put_event_id(&stream(1), &event_id(1), index(1));
+    rows.put_entity(&stream(1), "order", "o-1", index(1));
+    rows.put_stream_head(&stream(1), Sequence::new(3));
+    rows.put_control(index(1));
+    derived.add(rows, index(7)).expect("add");
+    derived.flush().expect("flush");
+    assert_eq!(small(&engine).cursor(), index(7));
+    drop(derived);
     clear_derived(&*engine).expect("clear");
-    assert_eq!(derived.cursor().expect("read"), index(0));
+    let derived = small(&engine);
+    assert_eq!(derived.cursor(), index(0));
     assert_eq!(derived.find_event_ids(&[(stream(1), event_id(1))]).expect("read"), [None]);
     assert!(derived.entity_page(&stream(1), "order", "o-1", None, 9).expect("read").is_empty());
     assert!(derived.stream_heads().expect("read").is_empty() && derived.control_indexes().expect("read").is_empty());

@@ -4,10 +4,9 @@
 //! |---|---|---|
 //! | runs | first index u64 | stored run |
 //! | positions | stream 32, first sequence in the run u64 | first index of the run u64 |
-//! | event_ids | keyed hash of stream and event id 16 | index u64 |
-//! | entities | keyed hash of stream, entity type and id 16, index u64 | nothing |
+//! | event_ids, entities | segment u32, part u8, number u32 | a piece of a segment |
 //! | streams | stream 32 | newest sequence u64 |
-//! | control | `0x00` / `0x01`, index u64 | cursor u64 / nothing |
+//! | control | `0x00` / `0x01`, index u64 / `0x02`, family u8, segment u32 | cursor u64 / nothing / description |
 //! | tiles | level u8, tile index u64 | 256 hashes of 32 bytes |
 //! | checkpoints | `0x00` / `0x01`, size u64 | newest signed / published |
 //! | commitments | `0x00`, stream 32, first sequence u64 / `0x01`, batch id 16 | commitment / its other key |
@@ -21,11 +20,10 @@ mod checkpoint;
 mod commitment;
 mod control;
 mod credential;
-mod entity;
-mod event_id;
 mod meta;
 mod position;
 mod run;
+mod segment;
 mod stream;
 mod tile;
 
@@ -35,11 +33,10 @@ pub use checkpoint::CheckpointKey;
 pub use commitment::CommitmentKey;
 pub use control::ControlKey;
 pub use credential::CredentialKey;
-pub use entity::EntityKey;
-pub use event_id::EventIdKey;
 pub use meta::MetaKey;
 pub use position::PositionKey;
 pub use run::RunKey;
+pub use segment::{SegmentKey, SegmentPart};
 pub use stream::StreamKey;
 pub use tile::TileKey;
 
@@ -165,8 +162,6 @@ pub(crate) mod check {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use tally_protocol::hash::{LedgerId, LookupKey};
-    use tally_protocol::id::{EventId, Stream};
 
     use super::*;
 
@@ -186,17 +181,6 @@ mod tests {
                 None => prop_assert!(prefix.iter().all(|byte| *byte == 255)),
             }
         }
-    }
-
-    /// Computed from `docs/formats/storage-keys.md` in Python (blake3).
-    #[test]
-    fn look_up_keys_never_change() {
-        let lookup = LookupKey::new(&LedgerId::from_bytes([7; 32]));
-        let stream = Stream::from_bytes(&[3; 32]);
-        let event = EventIdKey::new(&lookup, &stream, &EventId::from_bytes([4; 16]));
-        assert_eq!(format!("{:?}", event.encode()), "da11f2c82f458cf9ada5ecce689c9c4e");
-        let place = EntityKey::place(&lookup, &stream, "order", "o-1");
-        assert_eq!(format!("{:?}", EntityKey::prefix(&place)), "27bc5fdf08a1a34b4c3f0cb243dd2f7d");
     }
 
     #[test]

@@ -268,3 +268,41 @@ fn the_bytes_of_a_run_never_change() {
     assert_eq!(run.bytes.len(), 1_145);
     assert_eq!(run.hash.to_hex(), "0fda36f05564c05940c31f49c38c251fb566e34552d17bb848ba850a8392a19d");
 }
+
+proptest! {
+    #[test]
+    fn a_view_gives_the_same_records_and_never_more(
+        sizes in prop::collection::vec(0usize..300, 1..20),
+        flip in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
+        let mut builder = builder();
+        let frames: Vec<Frame> = sizes.iter().zip(0..).map(|(size, at)| frame(at, &vec![b'x'; *size])).collect();
+        for (frame, at) in frames.iter().zip(1..) {
+            builder.push(record(frame, at, 1_000 + at, (at % 3) as u8)).unwrap();
+        }
+        let bytes = builder.finish().unwrap().bytes;
+        let view = RunView::open(bytes.clone()).unwrap();
+        let whole = StoredRun::decode(bytes.clone()).unwrap();
+        prop_assert_eq!(view.header(), whole.header());
+        let same = |left: &Record, right: &Record| {
+            (left.index, left.sequence, left.sequenced_at, left.public_key, &left.frame)
+                == (right.index, right.sequence, right.sequenced_at, right.public_key, &right.frame)
+        };
+        let from_three = Index::new(103);
+        let some: Vec<Record> = view.records_from(from_three).collect::<Result<_, _>>().unwrap();
+        prop_assert_eq!(some.len(), frames.len().saturating_sub(3));
+        for record in whole.records() {
+            prop_assert!(same(&view.record(record.index).unwrap().unwrap(), &record));
+            prop_assert_eq!(view.sequence(record.index), Some(record.sequence));
+        }
+        prop_assert!(some.iter().all(|record| same(&whole.record(record.index).unwrap(), record)));
+        for outside in [99, 100 + frames.len() as u64] {
+            prop_assert!(view.record(Index::new(outside)).unwrap().is_none());
+        }
+        // A changed byte is noticed by one as by the other.
+        let mut changed = bytes.to_vec();
+        changed[flip.index(bytes.len())] ^= 1u8 << bit;
+        prop_assert!(RunView::open(changed.into()).is_err());
+    }
+}

@@ -1,7 +1,11 @@
 //! Events read back, by position, by stream, by id and by entity: the exact bytes that were signed.
 
-use tally_protocol::id::{EventId, Index, Sequence, Stream};
+use std::sync::Arc;
 
+use tally_protocol::id::{EventId, Index, Sequence, Stream};
+use tally_protocol::run::RunView;
+
+use super::runs::damaged;
 use super::{ReadError, Reader, StoredEvent};
 use crate::watermarks::Rung;
 
@@ -73,15 +77,24 @@ impl Reader {
             let Some(first) = self.shared.log.first_of(stream, next)? else { break };
             let Some(run) = self.shared.runs.containing(&self.shared.log, first)? else { break };
             let before = next;
-            for record in &run.records {
-                if record.frame.stream() == stream && record.sequence == next && next <= head && found.len() < limit {
-                    found.push(StoredEvent::from(record.clone()));
+            let (first, end) = (run.header().first_index.get(), run.header().next_index().get());
+            for index in (first..end).map(Index::new) {
+                // Most records of a run are other streams': their frames are not looked at.
+                if run.sequence(index) != Some(next) {
+                    continue;
+                }
+                let record = run.record(index).map_err(|error| damaged(&run, &error))?;
+                if let Some(record) = record.filter(|record| record.frame.stream() == stream) {
+                    found.push(StoredEvent::from(record));
                     next = next.next();
+                    if found.len() == limit || next > head {
+                        break;
+                    }
                 }
             }
             if next == before {
                 return Err(ReadError::Damaged {
-                    index: first,
+                    index: Index::new(first),
                     what: "the position index names a run without the event",
                 });
             }
@@ -142,23 +155,19 @@ impl Reader {
         self.events_between(from.get().max(1), signed).take(limit).collect()
     }
 
+    /// The events of a stretch of the log, run by run: one look-up for each run, none for an event.
     fn events_between(&self, from: u64, end: u64) -> impl Iterator<Item = Result<StoredEvent, ReadError>> + '_ {
-        let mut run = None;
+        let mut run: Option<Arc<RunView>> = None;
         (from..end).map(move |index| {
             let index = Index::new(index);
-            let current = match run.take() {
-                Some(run) => run,
-                None => self.decoded(index)?,
+            let missing = ReadError::Damaged { index, what: "a signed entry is missing" };
+            let current = match run.take().filter(|run| run.header().holds(index)) {
+                Some(current) => current,
+                None => self.shared.runs.containing(&self.shared.log, index)?.ok_or(missing)?,
             };
-            let current = if current.at(index).is_some() { current } else { self.decoded(index)? };
-            let record = current.at(index).cloned();
+            let record = current.record(index).map_err(|error| damaged(&current, &error))?;
             run = Some(current);
             record.map(StoredEvent::from).ok_or(ReadError::Damaged { index, what: "a signed entry is missing" })
         })
-    }
-
-    fn decoded(&self, index: Index) -> Result<std::sync::Arc<super::runs::DecodedRun>, ReadError> {
-        let run = self.shared.runs.containing(&self.shared.log, index)?;
-        run.ok_or(ReadError::Damaged { index, what: "a signed entry is missing" })
     }
 }

@@ -8,6 +8,7 @@ mod events;
 mod proofs;
 pub(crate) mod receipts;
 pub(crate) mod runs;
+pub(crate) mod tiles;
 
 use std::sync::Arc;
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tally_merkle::NodeSource;
 use tally_merkle::TileError;
 use tally_merkle::TileNodes;
+use tally_merkle::TileTree;
 use tally_merkle::VesTree;
 use tally_merkle::{consistency_path, inclusion_path};
 use tally_protocol::batch::Commitment;
@@ -21,7 +22,19 @@ pub(crate) fn nodes<'a>(
     shared: &'a Shared,
     certified: &'a Certified,
 ) -> impl NodeSource<Error = TileError<ReadError>> + use<'a> {
-    TileNodes::new(&certified.edge, move |level, index| tile_bytes(shared, level, index))
+    TileNodes::new(&certified.edge, move |level, index| tile_tree(shared, level, index))
+}
+
+/// A full tile with its inner nodes, hashed once for as long as it is kept.
+fn tile_tree(shared: &Shared, level: u8, index: u64) -> Result<Option<Arc<TileTree>>, ReadError> {
+    if let Some(tree) = shared.tile_trees.get((level, index)) {
+        return Ok(Some(tree));
+    }
+    let Some(bytes) = tile_bytes(shared, level, index)? else { return Ok(None) };
+    let malformed = || ReadError::Damaged { index: Index::new(index), what: "a stored tile is malformed" };
+    let tree = Arc::new(TileTree::new(&bytes).ok_or_else(malformed)?);
+    shared.tile_trees.keep((level, index), &tree);
+    Ok(Some(tree))
 }
 
 /// A full tile's hashes, 8,192 bytes.

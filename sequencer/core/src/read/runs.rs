@@ -1,85 +1,93 @@
-//! Decoded runs, the few most recently read: neighbours in the log are mostly asked for together.
+//! Stored runs, the most recently read: neighbours in the log are mostly asked for together, and so is one event by its
+//! duplicate, its receipt and its proof.
+//!
+//! A run is kept as its bytes with the records' offsets; a record is decoded when it is asked for, so a single one costs
+//! no more than itself once its run is here. What is dropped is what nobody asked for since it was last looked at.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use tally_protocol::id::Index;
-use tally_protocol::run::{Record, StoredRun};
-use tally_storage::{EventLog, StorageError};
+use tally_protocol::run::{Record, RunError, RunView};
+use tally_storage::{EventLog, Family, StorageError};
 
 use crate::shared::lock;
 
-/// Runs kept; with [`BYTES_MAX`] the bound of this cache.
-const RUNS_MAX: usize = 64;
 /// Bytes kept.
 const BYTES_MAX: usize = 64 << 20;
 
-/// A run, decoded once.
-#[derive(Debug)]
-pub(crate) struct DecodedRun {
-    pub(crate) records: Vec<Record>,
+struct Kept {
+    run: Arc<RunView>,
+    asked: bool,
+}
+
+#[derive(Default)]
+struct Runs {
+    /// By first index.
+    runs: BTreeMap<u64, Kept>,
+    /// In the order in which they are looked at when room is needed.
+    queue: VecDeque<u64>,
     bytes: usize,
 }
 
-impl DecodedRun {
-    fn new(run: &StoredRun) -> Self {
-        let records: Vec<Record> = run.records().collect();
-        let bytes = records.iter().map(|record| record.frame.bytes().len() + 256).sum();
-        Self { records, bytes }
-    }
-
-    fn first(&self) -> u64 {
-        self.records.first().map_or(0, |record| record.index.get())
-    }
-
-    /// The record at a global index, if it is in this run.
-    pub(crate) fn at(&self, index: Index) -> Option<&Record> {
-        let at = usize::try_from(index.get().checked_sub(self.first())?).ok()?;
-        self.records.get(at)
-    }
-}
-
-/// The cache; most recently used last.
-#[derive(Debug, Default)]
+/// The cache.
+#[derive(Default)]
 pub(crate) struct RunCache {
-    runs: Mutex<(VecDeque<Arc<DecodedRun>>, usize)>,
+    runs: Mutex<Runs>,
 }
 
 impl RunCache {
     /// The run that holds an index.
-    pub(crate) fn containing(&self, log: &EventLog, index: Index) -> Result<Option<Arc<DecodedRun>>, StorageError> {
-        if let Some(run) = self.cached(index) {
+    pub(crate) fn containing(&self, log: &EventLog, index: Index) -> Result<Option<Arc<RunView>>, StorageError> {
+        if let Some(run) = lock(&self.runs).get(index) {
             return Ok(Some(run));
         }
-        let Some(stored) = log.run_containing(index)? else { return Ok(None) };
-        let run = Arc::new(DecodedRun::new(&stored));
-        if run.at(index).is_none() {
-            return Ok(None);
-        }
-        self.keep(&run);
+        let Some(run) = log.view_containing(index)?.map(Arc::new) else { return Ok(None) };
+        lock(&self.runs).keep(&run);
         Ok(Some(run))
     }
 
     /// The record at an index.
     pub(crate) fn record(&self, log: &EventLog, index: Index) -> Result<Option<Record>, StorageError> {
-        Ok(self.containing(log, index)?.and_then(|run| run.at(index).cloned()))
+        let Some(run) = self.containing(log, index)? else { return Ok(None) };
+        run.record(index).map_err(|error| damaged(&run, &error))
+    }
+}
+
+/// A record that does not decode.
+pub(crate) fn damaged(run: &RunView, error: &RunError) -> StorageError {
+    StorageError::BadValue {
+        family: Family::Runs,
+        key: run.header().first_index.to_string(),
+        reason: error.to_string(),
+    }
+}
+
+impl Runs {
+    fn get(&mut self, index: Index) -> Option<Arc<RunView>> {
+        let (_, kept) = self.runs.range_mut(..=index.get()).next_back()?;
+        if !kept.run.header().holds(index) {
+            return None;
+        }
+        kept.asked = true;
+        Some(Arc::clone(&kept.run))
     }
 
-    fn cached(&self, index: Index) -> Option<Arc<DecodedRun>> {
-        let mut cache = lock(&self.runs);
-        let at = cache.0.iter().rposition(|run| run.at(index).is_some())?;
-        let run = cache.0.remove(at)?;
-        cache.0.push_back(Arc::clone(&run));
-        Some(run)
-    }
-
-    fn keep(&self, run: &Arc<DecodedRun>) {
-        let mut cache = lock(&self.runs);
-        cache.1 += run.bytes;
-        cache.0.push_back(Arc::clone(run));
-        while cache.0.len() > RUNS_MAX || (cache.1 > BYTES_MAX && cache.0.len() > 1) {
-            let Some(dropped) = cache.0.pop_front() else { break };
-            cache.1 -= dropped.bytes;
+    fn keep(&mut self, run: &Arc<RunView>) {
+        let first = run.header().first_index.get();
+        if self.runs.insert(first, Kept { run: Arc::clone(run), asked: false }).is_none() {
+            self.queue.push_back(first);
+            self.bytes += run.bytes_len();
+        }
+        while self.bytes > BYTES_MAX && self.runs.len() > 1 {
+            let Some(oldest) = self.queue.pop_front() else { return };
+            match self.runs.get_mut(&oldest) {
+                Some(kept) if kept.asked => {
+                    kept.asked = false;
+                    self.queue.push_back(oldest);
+                }
+                _ => self.bytes -= self.runs.remove(&oldest).map_or(0, |kept| kept.run.bytes_len()),
+            }
         }
     }
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{Index, Sequence, Stream, TreeSize};
 use tally_protocol::run::{Record, StoredRun};
-use tally_storage::keys::{ControlKey, EntityKey, EventIdKey, Key, PositionKey};
-use tally_storage::{DerivedIndex, Engine, Family};
+use tally_storage::keys::{ControlKey, Key, PositionKey};
+use tally_storage::{DerivedIndex, Engine, Family, StorageError};
 
 use super::expectations::each_row;
 use super::report::Problem;
@@ -21,7 +21,6 @@ use crate::wire::storage_failure;
 pub(super) struct Indexes {
     engine: Arc<dyn Engine>,
     derived: DerivedIndex,
-    lookup: tally_protocol::hash::LookupKey,
     cursor: Index,
     /// Per stream, its newest sequence below the cursor.
     heads: BTreeMap<Stream, Sequence>,
@@ -40,17 +39,9 @@ struct Counts {
 
 impl Indexes {
     pub(super) fn start(engine: Arc<dyn Engine>, ledger: &LedgerId) -> Result<Self, Failure> {
-        let derived = DerivedIndex::new(Arc::clone(&engine), ledger);
-        let cursor = derived.cursor().map_err(|error| storage_failure(&error))?;
-        Ok(Self {
-            lookup: tally_protocol::hash::LookupKey::new(ledger),
-            engine,
-            derived,
-            cursor,
-            heads: BTreeMap::new(),
-            expected: Counts::default(),
-            rows: 0,
-        })
+        let derived = DerivedIndex::open(Arc::clone(&engine), ledger).map_err(|error| storage_failure(&error))?;
+        let cursor = derived.cursor();
+        Ok(Self { engine, derived, cursor, heads: BTreeMap::new(), expected: Counts::default(), rows: 0 })
     }
 
     /// How many rows were compared.
@@ -85,24 +76,34 @@ impl Indexes {
     }
 
     fn check_event_ids(&mut self, records: &[Record], problems: &mut Vec<Problem>) -> Result<(), Failure> {
-        let row = |record: &Record| {
-            let key = EventIdKey::new(&self.lookup, &record.frame.stream(), &record.frame.event_id());
-            (key.encode(), record.index, Some(record.index))
-        };
-        let rows: Vec<_> = records.iter().map(row).collect();
-        self.expected.event_ids += rows.len() as u64;
-        self.compare(Family::EventIds, "event_id", &rows, problems)
+        let ids: Vec<_> = records.iter().map(|record| (record.frame.stream(), record.frame.event_id())).collect();
+        self.expected.event_ids += ids.len() as u64;
+        self.rows += ids.len() as u64;
+        let Some(found) = readable(self.derived.find_event_ids(&ids), "event_id", problems)? else { return Ok(()) };
+        for (record, found) in records.iter().zip(found) {
+            match found {
+                Some(index) if index == record.index => {}
+                Some(_) => {
+                    problems.push(Problem::at(record.index, "event_id", "its row in the index names another position"));
+                }
+                None => problems.push(Problem::at(record.index, "event_id", "its row in the index is missing")),
+            }
+        }
+        Ok(())
     }
 
     fn check_entities(&mut self, records: &[Record], problems: &mut Vec<Problem>) -> Result<(), Failure> {
-        let row = |record: &Record| {
-            let frame = &record.frame;
-            let place = EntityKey::place(&self.lookup, &frame.stream(), frame.entity_type(), frame.entity_id());
-            (EntityKey { place, index: record.index }.encode(), record.index, None)
-        };
-        let rows: Vec<_> = records.iter().map(row).collect();
-        self.expected.entities += rows.len() as u64;
-        self.compare(Family::Entities, "entity", &rows, problems)
+        for record in records {
+            self.expected.entities += 1;
+            self.rows += 1;
+            let (frame, before) = (&record.frame, record.index.get().checked_sub(1).map(Index::new));
+            let page = self.derived.entity_page(&frame.stream(), frame.entity_type(), frame.entity_id(), before, 1);
+            let Some(page) = readable(page, "entity", problems)? else { return Ok(()) };
+            if page != [record.index] {
+                problems.push(Problem::at(record.index, "entity", "its row in the index is missing"));
+            }
+        }
+        Ok(())
     }
 
     fn check_control(&mut self, records: &[Record], problems: &mut Vec<Problem>) -> Result<(), Failure> {
@@ -150,18 +151,46 @@ impl Indexes {
         }
         let counts = [
             (Family::Positions, Key::FIRST, self.expected.positions, "position_surplus"),
-            (Family::EventIds, Key::FIRST, self.expected.event_ids, "event_id_surplus"),
-            (Family::Entities, Key::FIRST, self.expected.entities, "entity_surplus"),
             (Family::Control, ControlKey::events(), self.expected.control, "control_surplus"),
         ];
-        for (family, from, expected, name) in counts {
-            let mut stored = 0u64;
-            each_row(&self.engine, family, from, |_| stored += 1)?;
+        let mut surplus = |family: Family, stored: u64, expected: u64, name| {
             if stored > expected {
                 let why = format!("{} rows of {} do not follow from the log", stored - expected, family.name());
                 problems.push(Problem::stored(name, &why));
             }
+        };
+        for (family, from, expected, name) in counts {
+            let mut stored = 0u64;
+            each_row(&self.engine, family, from, |row| {
+                let is_counted = family == Family::Positions
+                    || matches!(ControlKey::decode(&row.key), Some(ControlKey::Event(_)) | None);
+                stored += u64::from(is_counted);
+            })?;
+            surplus(family, stored, expected, name);
+        }
+        match self.derived.count_rows() {
+            Ok((event_ids, entities)) => {
+                surplus(Family::EventIds, event_ids, self.expected.event_ids, "event_id_surplus");
+                surplus(Family::Entities, entities, self.expected.entities, "entity_surplus");
+            }
+            Err(error) => drop(readable::<()>(Err(error), "look_up_index", problems)?),
         }
         Ok(())
+    }
+}
+
+/// What was read; a value that does not decode is a problem of the directory, not of reading it.
+fn readable<T>(
+    read: Result<T, StorageError>,
+    name: &'static str,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<T>, Failure> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(error @ StorageError::BadValue { .. }) => {
+            problems.push(Problem::stored(name, &error.to_string()));
+            Ok(None)
+        }
+        Err(error) => Err(storage_failure(&error)),
     }
 }
