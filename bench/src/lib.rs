@@ -16,6 +16,7 @@ pub mod proc;
 pub mod raw;
 pub mod report;
 pub mod requests;
+pub mod stages;
 pub mod world;
 
 /// Why a measurement did not take place, in one line.

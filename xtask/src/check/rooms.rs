@@ -76,6 +76,7 @@ const ROOMS: &[Room] = &[
     room("tempfile", &[], &[]),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
+    room("criterion", &[], &["bench/benches"]),
     room("rcgen", &[], &[]),
     room("signed_note", &[], &[]),
     room("tlog_tiles", &[], &[]),
