@@ -208,7 +208,7 @@ fn storing(input: &Arc<Input>, folder: &std::path::Path) -> Result<Vec<Stage>, F
             }
         }),
         stage("index/write-rocks", 0, index_into(Arc::clone(&rocks), input.clone())),
-        stage("order/find-absent-ids-rocks", 0, find_absent(rocks, input.clone())),
+        stage("order/find-absent-ids-rocks", 0, find_absent(rocks, input)),
         stage("read/decode-run", run_bytes, move || {
             let run = StoredRun::decode(decoded.clone());
             black_box(run.is_ok_and(|run| run.records().len() == RUN));
@@ -247,7 +247,7 @@ fn index_into(engine: Arc<dyn Engine>, input: Arc<Input>) -> impl FnMut() {
     }
 }
 
-fn find_absent(engine: Arc<dyn Engine>, input: Arc<Input>) -> impl FnMut() {
+fn find_absent(engine: Arc<dyn Engine>, input: &Input) -> impl FnMut() {
     let derived = DerivedIndex::new(engine, &LedgerId::from_bytes([8; 32]));
     let ids: Vec<_> = input.frames.iter().map(|frame| (frame.stream(), frame.event_id())).collect();
     move || {

@@ -48,16 +48,20 @@ const ROOMS: &[Room] = &[
     room("crossbeam-channel", &["tally-core"], &[]),
     room("arc-swap", &["tally-core", "tally-gateway"], &[]),
     room("getrandom", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
-    room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally"], &[]),
+    room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
     // the network
     room("axum", GATEWAY, &[]),
     room("hyper", GATEWAY, &[]),
     room("hyper-util", GATEWAY, &[]),
     room("http-body-util", GATEWAY, &[]),
     room("tower", GATEWAY, &[]),
-    room("rustls", &["tally-gateway", "tally-client"], &[]),
+    room("rustls", &["tally-gateway", "tally-client", "tally-bench"], &[]),
     room("tokio-rustls", GATEWAY, &[]),
-    room("quinn", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
+    room(
+        "quinn",
+        &["tally-gateway", "tally-client", "tally-bench"],
+        &["sequencer/gateway/src/quic", "sdk/client/src/quic", "bench/src/quic.rs"],
+    ),
     room("socket2", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
     room("reqwest", &["tally-client"], &[]),
     // the binary and its measurements
