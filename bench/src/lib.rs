@@ -18,7 +18,9 @@ pub mod quic;
 pub mod raw;
 pub mod report;
 pub mod requests;
+pub mod session;
 pub mod stages;
+pub mod svg;
 pub mod world;
 
 /// Why a measurement did not take place, in one line.

@@ -247,7 +247,7 @@ fn index_into(engine: Arc<dyn Engine>, input: Arc<Input>) -> impl FnMut() {
     }
 }
 
-fn find_absent(engine: Arc<dyn Engine>, input: &Input) -> impl FnMut() {
+fn find_absent(engine: Arc<dyn Engine>, input: &Input) -> impl FnMut() + use<> {
     let derived = DerivedIndex::new(engine, &LedgerId::from_bytes([8; 32]));
     let ids: Vec<_> = input.frames.iter().map(|frame| (frame.stream(), frame.event_id())).collect();
     move || {
