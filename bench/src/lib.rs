@@ -21,6 +21,7 @@ pub mod requests;
 pub mod session;
 pub mod stages;
 pub mod svg;
+pub mod table;
 pub mod world;
 
 /// Why a measurement did not take place, in one line.
