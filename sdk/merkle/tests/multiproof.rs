@@ -210,9 +210,8 @@ fn no_mutation_of_the_hashes_verifies() {
     {
         let (claims, root) = (claims(&leaves, &asked), root(&leaves[..n]));
         let proof = check(&tree, &leaves, &asked, n);
-        let holds = |claims: &[(Index, LeafHash)], proof: &[NodeHash]| {
-            root_of_multiproof(claims, size(n), proof) == Ok(root)
-        };
+        let holds =
+            |claims: &[(Index, LeafHash)], proof: &[NodeHash]| root_of_multiproof(claims, size(n), proof) == Ok(root);
         for at in 0..proof.len() {
             for bit in 0..256 {
                 let mut other = proof.clone();
