@@ -71,6 +71,7 @@ const ROOMS: &[Room] = &[
     room("indicatif", &["tally"], &[]),
     room("toml", &["tally"], &[]),
     room("rustix", &["tally"], &[]),
+    room("rcgen", &["tally"], &["sequencer/node/src/commands/dev", "sequencer/gateway/tests", "sdk/client/tests"]),
     room("tracing-subscriber", &["tally"], &["sequencer/node/src/telemetry"]),
     room("tracing", &["tally-gateway", "tally"], &[]),
     // shapes, errors and cheap bytes: everywhere above the floor that needs them
@@ -84,7 +85,6 @@ const ROOMS: &[Room] = &[
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
     room("criterion", &[], &["bench/benches"]),
-    room("rcgen", &[], &[]),
     room("signed_note", &[], &[]),
     room("tlog_tiles", &[], &[]),
 ];
