@@ -6,17 +6,21 @@
 use std::collections::HashMap;
 
 use serde_json::Value;
+use tally_merkle::root_of_multiproof;
 use tally_protocol::checkpoint::Checkpoint;
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::{LeafHash, NodeHash, ReceiptHash};
 use tally_protocol::id::{AgentId, Index, Sequence};
 use tally_protocol::key::{PublicKey, Signature};
+use tally_protocol::quic::Fate;
 use tally_protocol::receipt::{VesPlace, VesReceipt};
 use tally_protocol::time::LogTime;
 use tally_verify::{Ledger, Placed, verify_receipt};
 
 use crate::Failure;
-use crate::events::Maker;
+use crate::events::{Body, Maker};
+use crate::load::Sampled;
+use crate::quic::Answered;
 use crate::requests::{Form, Request};
 
 /// Checks receipts of one ledger.
@@ -35,13 +39,14 @@ impl Checker {
         Ok(Self { ledger, keys: maker.keys() })
     }
 
-    /// Checks every receipt of the sampled answers.
+    /// Checks every receipt of the sampled HTTP answers; gives how many verified.
     ///
     /// # Errors
     /// At the first receipt that does not verify.
-    pub fn check(&self, form: Form, requests: &[Request], sample: &[(usize, Vec<u8>)]) -> Result<usize, Failure> {
+    pub fn check(&self, form: Form, requests: &[Request], sample: &[(usize, Sampled)]) -> Result<usize, Failure> {
         let mut checked = 0;
-        for (which, body) in sample {
+        for (which, sampled) in sample {
+            let Sampled::Http(body) = sampled else { return Err("an answer of another door".into()) };
             let frames = requests[*which].sample.as_deref().unwrap_or_default();
             let answer: Value =
                 serde_json::from_slice(body).map_err(|error| format!("an answer is no JSON: {error}"))?;
@@ -51,6 +56,39 @@ impl Checker {
             };
         }
         Ok(checked)
+    }
+
+    /// Checks every outcome of the sample that came over QUIC; gives how many events their proofs cover.
+    ///
+    /// # Errors
+    /// At the first outcome that does not verify.
+    pub fn check_quic(&self, bodies: &[Body], sample: &[(usize, Sampled)]) -> Result<usize, Failure> {
+        let mut checked = 0;
+        for (which, sampled) in sample {
+            let Sampled::Quic(answered) = sampled else { return Err("an answer of another door".into()) };
+            checked += self.outcome(&bodies[*which].decode()?, answered)?;
+        }
+        Ok(checked)
+    }
+
+    fn outcome(&self, frames: &[Frame], Answered { outcome, note }: &Answered) -> Result<usize, Failure> {
+        let mut leaves = Vec::with_capacity(frames.len());
+        for (frame, fate) in frames.iter().zip(outcome.fates()) {
+            let Fate::Placed { index, sequence, sequenced_at } = fate else { continue };
+            let public_key = *self.keys.get(&frame.agent_id()).ok_or("an event of a stranger")?;
+            let placed = Placed { index, sequence, sequenced_at, public_key };
+            leaves.push((index, placed.entry_of(frame).leaf_hash()));
+        }
+        if leaves.is_empty() {
+            return Ok(0);
+        }
+        let note = note.as_deref().ok_or("an outcome without its checkpoint")?;
+        let checkpoint = self.ledger.open_checkpoint(note).map_err(|error| error.to_string())?;
+        let root = root_of_multiproof(&leaves, checkpoint.size, outcome.proof()).map_err(|error| error.to_string())?;
+        if root != checkpoint.root {
+            return Err("a multiproof leads to another root than the checkpoint's".into());
+        }
+        Ok(leaves.len())
     }
 
     fn native(&self, answer: &Value, frames: &[Frame]) -> Result<usize, Failure> {
@@ -63,6 +101,9 @@ impl Checker {
             return Err(format!("{} results for {} events", results.len(), frames.len()));
         }
         for (result, frame) in results.iter().zip(frames) {
+            if result["status"] == "rejected" {
+                continue;
+            }
             let receipt = &result["receipt"];
             let which = receipt["checkpoint"].as_u64().unwrap_or(u64::MAX) as usize;
             let checkpoint = checkpoints.get(which).ok_or("a receipt without its checkpoint")?;
@@ -80,7 +121,7 @@ impl Checker {
                 .collect::<Result<_, Failure>>()?;
             verify_receipt(frame, &placed, &leaf, &path, checkpoint).map_err(|error| error.to_string())?;
         }
-        Ok(results.len())
+        Ok(results.iter().filter(|result| result["status"] != "rejected").count())
     }
 
     fn ves(&self, answer: &Value, frames: &[Frame]) -> Result<usize, Failure> {

@@ -153,9 +153,9 @@ mod tests {
         let (mut left, mut right, mut both) = (Histogram::default(), Histogram::default(), Histogram::default());
         for value in 0..10_000 {
             if value % 3 == 0 {
-                left.record(value)
+                left.record(value);
             } else {
-                right.record(value)
+                right.record(value);
             }
             both.record(value);
         }

@@ -9,13 +9,19 @@ pub mod check;
 pub mod events;
 pub mod histogram;
 pub mod http;
+mod http_load;
 pub mod load;
 pub mod node;
 pub mod pipeline;
 pub mod proc;
+pub mod quic;
 pub mod raw;
 pub mod report;
 pub mod requests;
+pub mod session;
+pub mod stages;
+pub mod svg;
+pub mod table;
 pub mod world;
 
 /// Why a measurement did not take place, in one line.

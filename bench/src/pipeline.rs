@@ -102,8 +102,7 @@ pub fn run(world: &World, maker: &Maker, bodies: &[Body], load: Load) -> Result<
     });
     outcome.seconds = start.elapsed().as_secs_f64();
     outcome.cpu = used(&cpu, &proc.cpu_by_thread());
-    let now = proc.io();
-    outcome.io = Io { read: now.read - io.read, written: now.written - io.written };
+    outcome.io = proc.io().since(&io);
     outcome.frame_bytes = bodies.iter().map(|body| body.frames.len() as u64).sum();
     for part in parts {
         let (part, cpu) = part?;

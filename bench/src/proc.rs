@@ -22,6 +22,14 @@ pub struct Io {
     pub written: u64,
 }
 
+impl Io {
+    /// What was added since an earlier reading.
+    #[must_use]
+    pub const fn since(&self, before: &Self) -> Self {
+        Self { read: self.read.saturating_sub(before.read), written: self.written.saturating_sub(before.written) }
+    }
+}
+
 impl Proc {
     /// This process.
     #[must_use]

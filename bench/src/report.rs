@@ -5,7 +5,7 @@
 
 use serde_json::{Value, json};
 
-use crate::load::Phase;
+use crate::load::{Cost, Phase};
 use crate::requests::Form;
 
 /// Events of one request.
@@ -17,6 +17,8 @@ pub struct Measured {
     pub form: Form,
     /// As fast as the node answers.
     pub full: Phase,
+    /// What that cost.
+    pub cost: Cost,
     /// At a quarter of that.
     pub quarter: Phase,
     /// Receipts of both phases that were checked.
@@ -86,8 +88,8 @@ impl Report {
             full.millis(0.5),
             full.millis(0.99),
             full.busy,
-            full.node_micros_per_event(),
-            full.own_cpu * 1e6 / full.events.max(1) as f64,
+            measured.cost.node_micros(full.events),
+            measured.cost.own_micros(full.events),
             quarter.millis(0.5),
             quarter.millis(0.99),
             quarter.millis(1.0),
@@ -108,7 +110,7 @@ impl Report {
                 "events": full.events,
                 "full_ms": {"p50": full.millis(0.5), "p99": full.millis(0.99)},
                 "busy": full.busy,
-                "node_cpu_us_per_event": full.node_micros_per_event(),
+                "node_cpu_us_per_event": measured.cost.node_micros(full.events),
                 "quarter": {
                     "events_per_second": quarter.rate(),
                     "ms": {"p50": quarter.millis(0.5), "p99": quarter.millis(0.99), "max": quarter.millis(1.0)},
@@ -141,7 +143,7 @@ impl Report {
                 measured.form.name(),
                 full.rate(),
                 full.rate() / self.raw,
-                full.node_micros_per_event(),
+                measured.cost.node_micros(full.events),
                 full.millis(0.5),
                 full.millis(0.99),
                 quarter.millis(0.5),

@@ -57,6 +57,8 @@ pub struct Request {
     pub count: usize,
     /// Events inside that must be refused.
     pub bad: usize,
+    /// Bytes of their frames, whatever the form.
+    pub frame_bytes: u64,
     /// The events themselves, if this request is one of the sample.
     pub sample: Option<Vec<Frame>>,
 }
@@ -66,15 +68,16 @@ pub struct Request {
 /// # Errors
 /// If an event cannot be built.
 pub fn make(maker: &Maker, form: Form, api_key: &str, events: usize) -> Result<Vec<Request>, Failure> {
-    of_bodies(form, api_key, maker.make(events)?)
+    of_bodies(form, &[api_key.to_owned()], &maker.make(events)?)
 }
 
-/// Bodies as requests.
+/// Bodies as requests, with the credentials in turn.
 ///
 /// # Errors
 /// If a body does not hold frames.
-pub fn of_bodies(form: Form, api_key: &str, bodies: Vec<Body>) -> Result<Vec<Request>, Failure> {
-    bodies.into_iter().enumerate().map(|(which, body)| of_body(form, api_key, which, &body)).collect()
+pub fn of_bodies(form: Form, api_keys: &[String], bodies: &[Body]) -> Result<Vec<Request>, Failure> {
+    let key_of = |which: usize| api_keys.get(which % api_keys.len().max(1)).map_or("", String::as_str);
+    bodies.iter().enumerate().map(|(which, body)| of_body(form, key_of(which), which, body)).collect()
 }
 
 fn of_body(form: Form, api_key: &str, which: usize, body: &Body) -> Result<Request, Failure> {
@@ -92,7 +95,13 @@ fn of_body(form: Form, api_key: &str, which: usize, body: &Body) -> Result<Reque
             request("POST", form.path(), api_key, "application/json", json.as_bytes())
         }
     };
-    Ok(Request { bytes, count: body.count, bad: body.bad, sample: sampled.then_some(frames) })
+    Ok(Request {
+        bytes,
+        count: body.count,
+        bad: body.bad,
+        frame_bytes: body.frames.len() as u64,
+        sample: sampled.then_some(frames),
+    })
 }
 
 fn envelopes(frames: &[Frame]) -> String {

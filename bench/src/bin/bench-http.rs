@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -13,11 +14,11 @@ use clap::Parser;
 use tally_bench::Failure;
 use tally_bench::check::Checker;
 use tally_bench::events::{Maker, Shape};
-use tally_bench::load::{Pace, run};
-use tally_bench::node::Node;
+use tally_bench::load::{Cost, Door, Group, Pace, Phase, run};
+use tally_bench::node::{Folder, Node};
 use tally_bench::raw::verify_rate;
 use tally_bench::report::{BATCH, Measured, Report};
-use tally_bench::requests::{self, Form};
+use tally_bench::requests::{self, Form, Request};
 
 /// Measures ingest over HTTP with the real binary on this machine.
 #[derive(Parser)]
@@ -82,7 +83,7 @@ fn write_page(report: &Report) -> std::io::Result<()> {
 
 fn measure(options: &Options) -> Result<Report, Failure> {
     let forms: Vec<Form> = options.forms.iter().map(|name| form(name)).collect::<Result<_, _>>()?;
-    let node = Node::start(&options.binary, Path::new("target"))?;
+    let node = Node::start(&options.binary, &Folder::temporary(Path::new("target"), "bench-http"))?;
     let sync = node.sync_micros()?;
     let mut maker = prepare(options, &node)?;
     eprintln!("raw verification ...");
@@ -122,7 +123,7 @@ fn prepare(options: &Options, node: &Node) -> Result<Maker, Failure> {
     let shape = Shape { agents: options.agents, streams: options.streams, batch: BATCH, ..Shape::default() };
     let maker = Maker::new(shape, node.tenant, Maker::fresh_seed()?);
     for agent in &maker.agents {
-        node.register(agent.id, &agent.key.public_key())?;
+        node.register(node.tenant, agent.id, &agent.key.public_key())?;
     }
     Ok(maker)
 }
@@ -139,16 +140,31 @@ fn measure_form(
     maker.shape.one_agent_a_body = form == Form::Ves;
     // A warm-up, so that neither caches nor connections are cold when the clock runs.
     let warm = requests::make(maker, form, &node.api_key, options.events / 20)?;
-    run(node, form, &warm, options.connections, Pace::Closed)?;
-    let requests = requests::make(maker, form, &node.api_key, options.events)?;
+    one(node, form, Arc::new(warm), options.connections, Pace::Closed)?;
+    let requests = Arc::new(requests::make(maker, form, &node.api_key, options.events)?);
     eprintln!("{}: full load ...", form.name());
-    let full = run(node, form, &requests, options.connections, Pace::Closed)?;
+    let (full, cost) = one(node, form, Arc::clone(&requests), options.connections, Pace::Closed)?;
     let mut checked = checker.check(form, &requests, &full.sample)?;
     drop(requests);
     let rate = full.rate() / 4.0;
-    let requests = requests::make(maker, form, &node.api_key, (rate * options.quarter_seconds as f64) as usize)?;
+    let events = (rate * options.quarter_seconds as f64) as usize;
+    let requests = Arc::new(requests::make(maker, form, &node.api_key, events)?);
     eprintln!("{}: a quarter of it ...", form.name());
-    let quarter = run(node, form, &requests, options.connections, Pace::Open(rate))?;
+    let (quarter, _) = one(node, form, Arc::clone(&requests), options.connections, Pace::Open(rate))?;
     checked += checker.check(form, &requests, &quarter.sample)?;
-    Ok(Measured { form, full, quarter, checked })
+    Ok(Measured { form, full, cost, quarter, checked })
+}
+
+/// One group of callers alone.
+fn one(
+    node: &Node,
+    form: Form,
+    requests: Arc<Vec<Request>>,
+    connections: usize,
+    pace: Pace,
+) -> Result<(Phase, Cost), Failure> {
+    let door = Door::Http(form, requests);
+    let group = Group { door, connections, window: 1, pace, api_keys: Vec::new(), seconds_max: None, endless: false };
+    let (mut phases, cost) = run(node, &[group])?;
+    Ok((phases.pop().ok_or("one group has one phase")?, cost))
 }

@@ -50,15 +50,21 @@ const ROOMS: &[Room] = &[
     room("foldhash", &["tally-core"], &["sequencer/core/src/order.rs"]),
     room("arc-swap", &["tally-core", "tally-gateway"], &[]),
     room("getrandom", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
-    room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-crash"], &[]),
+    room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench", "tally-crash"], &[]),
     // the network
     room("axum", GATEWAY, &[]),
     room("hyper", GATEWAY, &[]),
     room("hyper-util", GATEWAY, &[]),
     room("http-body-util", GATEWAY, &[]),
     room("tower", GATEWAY, &[]),
-    room("rustls", &["tally-gateway", "tally-client"], &[]),
+    room("rustls", &["tally-gateway", "tally-client", "tally-bench"], &[]),
     room("tokio-rustls", GATEWAY, &[]),
+    room(
+        "quinn",
+        &["tally-gateway", "tally-client", "tally-bench"],
+        &["sequencer/gateway/src/quic", "sdk/client/src/quic", "bench/src/quic.rs"],
+    ),
+    room("socket2", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
     room("reqwest", &["tally-client"], &[]),
     // the binary and its measurements
     room("clap", &["tally", "tally-bench"], &[]),
@@ -66,6 +72,7 @@ const ROOMS: &[Room] = &[
     room("indicatif", &["tally"], &[]),
     room("toml", &["tally"], &[]),
     room("rustix", &["tally"], &[]),
+    room("rcgen", &["tally"], &["sequencer/node/src/commands/dev", "sequencer/gateway/tests", "sdk/client/tests"]),
     room("tracing-subscriber", &["tally"], &["sequencer/node/src/telemetry"]),
     room("tracing", &["tally-gateway", "tally"], &[]),
     // shapes, errors and cheap bytes: everywhere above the floor that needs them
@@ -78,7 +85,7 @@ const ROOMS: &[Room] = &[
     room("tempfile", &[], &[]),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
-    room("rcgen", &[], &[]),
+    room("criterion", &[], &["bench/benches"]),
     room("signed_note", &[], &[]),
     room("tlog_tiles", &[], &[]),
 ];
