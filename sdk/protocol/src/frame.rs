@@ -474,7 +474,7 @@ impl core::fmt::Debug for Frame {
 }
 
 /// The size of a frame whose length field says `length`.
-fn frame_bytes(length: u32) -> Result<usize, FrameError> {
+pub(crate) fn frame_bytes(length: u32) -> Result<usize, FrameError> {
     let total = u64::from(length) + 4;
     // Every string has at least one byte.
     let shortest = FRAME_FIXED_BYTES + STRINGS.len();

@@ -19,6 +19,7 @@ pub mod key;
 pub mod limits;
 pub mod note;
 pub mod proof;
+pub mod quic;
 pub mod receipt;
 pub mod run;
 pub mod tile;

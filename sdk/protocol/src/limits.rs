@@ -63,6 +63,18 @@ pub const ORIGIN_BYTES_MAX: usize = 255;
 pub const PROFILE_BYTES_MAX: usize = 64;
 /// The reason of a revocation: a sentence or two.
 pub const REASON_BYTES_MAX: usize = 512;
+/// An API key in a QUIC `Hello`: keys have about 50 characters; the rest is room for other kinds of credential.
+pub const API_KEY_BYTES_MAX: usize = 256;
+/// A sentence for people in a QUIC message.
+pub const TEXT_BYTES_MAX: usize = 512;
+/// The name of a field in a QUIC message.
+pub const FIELD_BYTES_MAX: usize = 64;
+/// Hashes of one multiproof: as if no two events of a submission shared a node of their paths.
+pub const MULTIPROOF_HASHES_MAX: usize = EVENTS_PER_REQUEST_MAX * INCLUSION_PATH_MAX;
+/// Events of one message of the QUIC feed.
+pub const FEED_EVENTS_MAX: usize = 4096;
+/// Bytes of one message of the QUIC feed: the longest event, or many short ones, and the memory of one reader.
+pub const FEED_BYTES_MAX: usize = 2 << 20;
 /// How far `created_at` may lie ahead of the log's clock; exactly this much is still accepted (S-005).
 pub const CREATED_AT_SKEW: Duration = Duration::from_secs(3600);
 /// How far the wall clock may leave the monotonic clock before ordering stops with an alarm.
@@ -85,5 +97,9 @@ const _: () = {
     );
     assert!(COMMITMENT_LEAVES_MAX.is_power_of_two(), "so that the padded count is bounded by it too");
     assert!(RECIPIENTS_MAX * 256 <= PAYLOAD_BYTES_MAX, "recipients leave room for the ciphertext");
+    assert!(EVENTS_PER_REQUEST_MAX <= u16::MAX as usize, "an outcome counts events in 16 bits");
+    assert!(MULTIPROOF_HASHES_MAX <= u16::MAX as usize, "and hashes too");
+    assert!(FEED_EVENTS_MAX <= u16::MAX as usize, "and so does the feed");
+    assert!(FRAME_BYTES_MAX + 128 <= FEED_BYTES_MAX, "one event always fits a message of the feed");
     assert!(JSON_DEPTH_MAX <= 64, "the canonical check keeps one bit per level in a u64");
 };

@@ -14,7 +14,7 @@ use tally_protocol::frame::Frame;
 use tally_protocol::limits::EVENTS_PER_REQUEST_MAX;
 use tokio::sync::oneshot;
 
-use crate::acknowledge::{EventResult, Ticket};
+use crate::acknowledge::{Outcome, Ticket};
 use crate::failpoint;
 use crate::shared::{Shared, lock};
 use crate::watermarks::NodeState;
@@ -67,7 +67,7 @@ pub(crate) struct Admitted {
 
 /// Where a submission's results go; holds its byte permit until then.
 pub(crate) struct Reply {
-    pub(crate) sender: oneshot::Sender<Vec<EventResult>>,
+    pub(crate) sender: oneshot::Sender<Outcome>,
     pub(crate) admitted_micros: u64,
     _permit: Permit,
 }
