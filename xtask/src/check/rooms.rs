@@ -57,6 +57,8 @@ const ROOMS: &[Room] = &[
     room("tower", GATEWAY, &[]),
     room("rustls", &["tally-gateway", "tally-client"], &[]),
     room("tokio-rustls", GATEWAY, &[]),
+    room("quinn", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
+    room("socket2", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
     room("reqwest", &["tally-client"], &[]),
     // the binary and its measurements
     room("clap", &["tally", "tally-bench"], &[]),
