@@ -59,6 +59,7 @@ const ROOMS: &[Room] = &[
     room("tokio-rustls", GATEWAY, &[]),
     room("quinn", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
     room("socket2", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
+    room("rustls-platform-verifier", &["tally-client"], &["sdk/client/src/tls.rs"]),
     room("reqwest", &["tally-client"], &[]),
     // the binary and its measurements
     room("clap", &["tally", "tally-bench"], &[]),
@@ -67,7 +68,7 @@ const ROOMS: &[Room] = &[
     room("toml", &["tally"], &[]),
     room("rustix", &["tally"], &[]),
     room("tracing-subscriber", &["tally"], &["sequencer/node/src/telemetry"]),
-    room("tracing", &["tally-gateway", "tally"], &[]),
+    room("tracing", &["tally-gateway", "tally-client", "tally"], &[]),
     // shapes, errors and cheap bytes: everywhere above the floor that needs them
     room("serde", &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally"], &[]),
     room("serde_json", JSON, &[]),
