@@ -1,4 +1,5 @@
-//! Who calls. Takes the `authorization` header and a route's rule, gives a [`Caller`] or a refusal. Fails closed:
+//! Who calls. Takes the `authorization` header or the credential of a QUIC session, and a rule; gives a [`Caller`] or a
+//! refusal. Both doors ask here, so that there is one answer. Fails closed:
 //! no rule, no credential, an unknown, expired or revoked key, a key of another environment, a store that does not
 //! answer are all refusals. The checks of tenant, store and agent against what a request names are methods of the
 //! caller, so that a handler cannot forget whose credential it holds.
@@ -8,8 +9,11 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header};
 use tally_api::error::ErrorCode;
 use tally_core::{Clock, Lane};
+use tally_protocol::frame::Frame;
+use tally_protocol::hash::ApiKeyHash;
 use tally_protocol::id::{AgentId, Stream, TenantId};
 use tally_protocol::key::ct_eq;
+use tally_protocol::time::LogTime;
 
 use crate::config::{GatewayConfig, Public};
 use crate::credential::{ApiKey, Credential, CredentialKey, CredentialStore, Permission};
@@ -102,6 +106,39 @@ impl Caller {
         self.0.as_deref().ok_or_else(|| ApiError::new(ErrorCode::AuthRequired, "a credential is needed"))
     }
 
+    /// Whether the credential may do what a rule is for. Whether it must have one at all is [`Door::admit`]'s business.
+    pub(crate) fn must_pass(&self, rule: &Rule) -> Result<(), ApiError> {
+        let scope = &self.credential()?.scope;
+        let permitted = rule.any_of.is_empty() || rule.any_of.iter().any(|&permission| scope.permits(permission));
+        if !permitted {
+            return Err(ApiError::new(ErrorCode::InsufficientPermissions, "the credential's roles do not allow this"));
+        }
+        if rule.operator && scope.tenant.is_some() {
+            return Err(ApiError::new(ErrorCode::InsufficientPermissions, "this is for operators"));
+        }
+        Ok(())
+    }
+
+    /// Whether the caller may submit all of these. Neighbours mostly share stream and agent, so only a change is
+    /// looked at.
+    pub(crate) fn must_submit<'a>(&self, frames: impl Iterator<Item = &'a Frame>) -> Result<(), ApiError> {
+        let mut last = None;
+        for frame in frames {
+            let this = (frame.stream(), frame.agent_id());
+            if last != Some(this) {
+                self.must_reach(this.0)?;
+                self.must_act_as(this.1)?;
+                last = Some(this);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the credential's time is over.
+    pub(crate) fn has_expired(&self, now: LogTime) -> bool {
+        self.0.as_ref().and_then(|credential| credential.expires_at).is_some_and(|end| now >= end)
+    }
+
     /// For fairness among callers: from the credential, never from a request.
     pub(crate) fn lane(&self) -> Lane {
         let hash = self.0.as_ref().map_or([0; 32], |credential| *credential.hash.as_bytes());
@@ -149,19 +186,11 @@ impl Door<'_> {
         if rule.anonymous.allowed(&self.config.public) && !headers.contains_key(header::AUTHORIZATION) {
             return Ok(Caller(None));
         }
-        let credential = self.authenticate(headers)?;
-        if rule.anonymous.allowed(&self.config.public) {
-            return Ok(Caller(Some(Arc::new(credential))));
+        let caller = Caller(Some(Arc::new(self.authenticate(headers)?)));
+        if !rule.anonymous.allowed(&self.config.public) {
+            caller.must_pass(rule)?;
         }
-        let scope = &credential.scope;
-        let permitted = rule.any_of.is_empty() || rule.any_of.iter().any(|&permission| scope.permits(permission));
-        if !permitted {
-            return Err(ApiError::new(ErrorCode::InsufficientPermissions, "the credential's roles do not allow this"));
-        }
-        if rule.operator && scope.tenant.is_some() {
-            return Err(ApiError::new(ErrorCode::InsufficientPermissions, "this is for operators"));
-        }
-        Ok(Caller(Some(Arc::new(credential))))
+        Ok(caller)
     }
 
     fn authenticate(&self, headers: &HeaderMap) -> Result<Credential, ApiError> {
@@ -177,6 +206,12 @@ impl Door<'_> {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(invalid());
         }
+        self.credential_of(token)
+    }
+
+    /// The credential of an API key's text, if it is good now.
+    fn credential_of(&self, token: &str) -> Result<Credential, ApiError> {
+        let invalid = || ApiError::new(ErrorCode::InvalidApiKey, "not a valid API key");
         let key = ApiKey::parse(token).ok_or_else(invalid)?;
         if key.environment() != self.config.environment {
             let message = "test keys work on test nodes and live keys on live nodes only";
@@ -187,6 +222,26 @@ impl Door<'_> {
         if !ct_eq(credential.hash.as_bytes(), hash.as_bytes()) || credential.environment != key.environment() {
             return Err(invalid());
         }
+        self.still_good(credential)
+    }
+
+    /// The caller behind an API key, whatever it may do: for sessions, whose requests are judged one by one.
+    pub(crate) fn admit_key(&self, token: &str) -> Result<Caller, ApiError> {
+        Ok(Caller(Some(Arc::new(self.credential_of(token)?))))
+    }
+
+    /// The caller behind a credential that something else than its key vouches for (a client certificate), or of a
+    /// session that began earlier: found again, so that a revoked one is refused.
+    pub(crate) fn admit_credential(&self, hash: &ApiKeyHash) -> Result<Caller, ApiError> {
+        let invalid = || ApiError::new(ErrorCode::InvalidApiKey, "not a valid credential");
+        let credential = self.store.find(hash)?.ok_or_else(invalid)?;
+        if credential.environment != self.config.environment {
+            return Err(ApiError::new(ErrorCode::WrongEnvironment, "the credential is for other nodes"));
+        }
+        Ok(Caller(Some(Arc::new(self.still_good(credential)?))))
+    }
+
+    fn still_good(&self, credential: Credential) -> Result<Credential, ApiError> {
         if credential.revoked_at.is_some() {
             return Err(ApiError::new(ErrorCode::ApiKeyRevoked, "the API key was revoked"));
         }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tally_api::error::{ErrorBody, ErrorCode, ErrorDetail};
 use tally_core::{OutcomeUnknown, ReadError, Refused};
 use tally_protocol::error::Reject;
+use tally_protocol::quic;
 
 use crate::credential::CredentialError;
 
@@ -21,11 +22,13 @@ pub(crate) struct ApiError {
     message: Cow<'static, str>,
     details: Option<Value>,
     retry_after: Option<u64>,
+    /// The same in milliseconds, where that is known better than in seconds.
+    retry_after_ms: Option<u64>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), details: None, retry_after: None }
+        Self { code, message: message.into(), details: None, retry_after: None, retry_after_ms: None }
     }
 
     /// A member, parameter or path segment that breaks its rule.
@@ -49,6 +52,23 @@ impl ApiError {
     pub(crate) fn after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
         self
+    }
+
+    fn after_ms(mut self, milliseconds: u64) -> Self {
+        self.retry_after_ms = Some(milliseconds);
+        self.after(milliseconds.div_ceil(1000).max(1))
+    }
+
+    /// The refusal as it travels over QUIC: the same code and words.
+    pub(crate) fn refused(&self, number: u64) -> quic::Refused {
+        let milliseconds = self.retry_after_ms.or(self.retry_after.map(|seconds| seconds.saturating_mul(1000)));
+        let after = u32::try_from(milliseconds.unwrap_or(0)).unwrap_or(u32::MAX);
+        quic::Refused::new(number, self.code.numeric_code(), after, &self.message)
+    }
+
+    /// The end of a feed or a session as it travels over QUIC.
+    pub(crate) fn go_away(&self) -> quic::GoAway {
+        quic::GoAway::new(self.code.numeric_code(), &self.message)
     }
 
     /// A fault of ours: said to the operator, hidden from the client.
@@ -97,7 +117,7 @@ impl From<Refused> for ApiError {
             Refused::Busy { retry_after_ms } => {
                 Self::new(ErrorCode::RateLimitExceeded, "the sequencer is busy; nothing was taken")
                     .with(json!({ "retry_after_ms": retry_after_ms }))
-                    .after(retry_after_ms.div_ceil(1000).max(1))
+                    .after_ms(retry_after_ms)
             }
             Refused::Count { max, .. } => {
                 Self::new(ErrorCode::BatchTooLarge, format!("a request holds 1 to {max} events"))

@@ -1,8 +1,9 @@
-//! The HTTP door: translates, limits, answers. No decision about the log is taken here.
+//! The doors, HTTP and QUIC: translate, limit, answer. No decision about the log is taken here.
 //!
 //! Takes requests over HTTP/1.1 and HTTP/2 (TLS optional), gives the VES v1 surface (`/api/v1`), the native surface
 //! (`/v1`), the log as C2SP tlog-tiles (`/log`), health, metrics and OpenAPI. One table ([`http`]) names every route
 //! with its rule, its parameters and its bodies; router, authorisation, metrics and OpenAPI are made from it.
+//! QUIC ([`quic`]) carries what is fast: streams of submissions, proven receipts, the feed, as framed bytes.
 //! Events go to the core through its [`Submitter`], questions through its [`Reader`].
 //! What fails: every refusal has one shape and one table of statuses (`tally_api::error`); every queue, body, page,
 //! connection and wait is bounded ([`limits`]).
@@ -11,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod credential;
 pub mod limits;
+pub mod quic;
 pub mod server;
 pub mod tls;
 
@@ -37,6 +39,7 @@ pub use credential::{
 };
 pub use http::{openapi, route_list, router};
 pub use limits::Limits;
+pub use quic::{ClientCertificates, QuicConfig, QuicEndpoint, QuicError, QuicLimits, serve_quic};
 pub use server::serve;
 pub use tls::{TlsError, server_config};
 
@@ -100,6 +103,7 @@ pub struct Gateway {
     feeds: Arc<Semaphore>,
     connections: AtomicUsize,
     draining: watch::Sender<bool>,
+    credentials_generation: AtomicU64,
     ledger: Ledger,
     request_prefix: u32,
     requests: AtomicU64,
@@ -133,6 +137,7 @@ impl Gateway {
             config,
             connections: AtomicUsize::new(0),
             draining: watch::Sender::new(false),
+            credentials_generation: AtomicU64::new(0),
             request_prefix: u32::from_be_bytes(prefix),
             requests: AtomicU64::new(0),
         }))
@@ -141,6 +146,11 @@ impl Gateway {
     /// Tells live feeds to end. Requests in flight are finished by [`serve`].
     pub fn drain(&self) {
         self.draining.send_replace(true);
+    }
+
+    /// A credential was revoked: sessions look theirs up again.
+    pub(crate) fn credentials_changed(&self) {
+        self.credentials_generation.fetch_add(1, Ordering::Release);
     }
 
     fn door(&self) -> Door<'_> {

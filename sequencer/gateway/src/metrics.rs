@@ -1,4 +1,4 @@
-//! Counts of the HTTP door, and the Prometheus text of everything the node measures.
+//! Counts of the doors, and the Prometheus text of everything the node measures.
 //!
 //! Takes readings (the core's and our own), gives text of the Prometheus exposition format 0.0.4. Labels are only what
 //! the route table and fixed enums name, so no client can grow the number of series.
@@ -9,6 +9,8 @@ use tally_api::error::ErrorCode;
 use tally_core::metrics::{Counter, Gauge, Histogram, Reading};
 use tally_core::{Ladder, NodeState};
 use tally_protocol::error::RejectCode;
+
+use crate::quic::QuicMetrics;
 
 /// Requests of one route.
 #[derive(Debug, Default)]
@@ -32,6 +34,7 @@ pub(crate) struct GatewayMetrics {
     pub(crate) body_bytes: Counter,
     pub(crate) feeds: Gauge,
     pub(crate) feed_events: Counter,
+    pub(crate) quic: QuicMetrics,
 }
 
 impl GatewayMetrics {
@@ -48,6 +51,7 @@ impl GatewayMetrics {
             body_bytes: Counter::default(),
             feeds: Gauge::default(),
             feed_events: Counter::default(),
+            quic: QuicMetrics::default(),
         }
     }
 
@@ -173,6 +177,12 @@ impl Text {
             ("http_feed_events_total", "Events sent by live feeds.", &metrics.feed_events),
         ];
         for (name, help, counter) in counters {
+            self.single(name, "counter", help, counter.get());
+        }
+        for (name, help, gauge) in metrics.quic.gauges() {
+            self.single(name, "gauge", help, gauge.get());
+        }
+        for (name, help, counter) in metrics.quic.counters() {
             self.single(name, "counter", help, counter.get());
         }
     }

@@ -72,5 +72,7 @@ pub(crate) async fn revoke(call: Call) -> Reply {
             gateway.credentials.revoke(&hash, now)?.ok_or_else(not_found)
         })
         .await?;
+    // Sessions look their credential up again before they take anything more.
+    call.gateway.credentials_changed();
     respond::json(&revoked.info())
 }

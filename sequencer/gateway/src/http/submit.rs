@@ -107,10 +107,7 @@ pub(crate) async fn decide(call: &Call, slots: Slots) -> Result<Vec<Fate>, ApiEr
     if slots.is_empty() {
         return Err(ApiError::new(ErrorCode::EmptyBatch, "the request holds no event"));
     }
-    for frame in slots.iter().flatten() {
-        call.caller.must_reach(frame.stream())?;
-        call.caller.must_act_as(frame.agent_id())?;
-    }
+    call.caller.must_submit(slots.iter().flatten())?;
     let mut places = Vec::with_capacity(slots.len());
     let mut frames = Vec::with_capacity(slots.len());
     for slot in slots {
