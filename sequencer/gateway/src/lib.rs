@@ -40,6 +40,8 @@ pub use credential::{
 pub use http::{openapi, route_list, router};
 pub use limits::Limits;
 pub use quic::{ClientCertificates, QuicConfig, QuicEndpoint, QuicError, QuicLimits, serve_quic};
+/// TLS of the HTTP door, as [`server_config`] makes it.
+pub use rustls::ServerConfig as TlsConfig;
 pub use server::serve;
 pub use tls::{TlsError, server_config};
 

@@ -5,6 +5,7 @@
 //! at once. The template that `tally init` writes is the reference: [`template`].
 
 pub mod check;
+mod quic;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,8 @@ use serde::Deserialize;
 use tally_gateway::{Environment, GatewayConfig, Limits, Public};
 
 use crate::exit::{Exit, Failure};
+
+pub use quic::{QuicClientsSection, QuicSection};
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -27,6 +30,8 @@ pub struct Config {
     pub keys: KeysSection,
     /// Where it is served.
     pub listen: ListenSection,
+    /// Where QUIC is served; left out: nowhere.
+    pub quic: Option<QuicSection>,
     /// Who may see what without a credential.
     pub public: PublicSection,
     /// Bounds of the surface.
@@ -179,7 +184,9 @@ impl Config {
         let tls = config.listen.tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]);
         let keys = [&mut config.keys.receipt, &mut config.keys.checkpoint, &mut config.keys.credentials];
         let data = [&mut config.data.directory, &mut config.data.fence];
-        for path in data.into_iter().chain(keys).chain(config.keys.root.as_mut()).chain(tls) {
+        let clients = config.quic.iter_mut().flat_map(|quic| &mut quic.clients);
+        let clients = clients.map(|clients| &mut clients.authorities);
+        for path in data.into_iter().chain(keys).chain(config.keys.root.as_mut()).chain(tls).chain(clients) {
             *path = folder.join(&path);
         }
         Ok(config)
@@ -279,6 +286,7 @@ address = \"{listen}\"
 # Needed unless the address is a loopback:
 # tls = {{ certificate = \"tls/chain.pem\", key = \"tls/key.pem\" }}
 
+{quic}
 [public]
 # What is served without a credential, beyond /health and /ready.
 # Checkpoints, hash tiles and proofs about them: what witnesses and verifiers need.
@@ -326,6 +334,7 @@ index_lag_events_max = 500000
         credentials = quoted(&new.keys.join("credentials.secret")),
         root = quoted(&new.keys.join("root.key")),
         listen = new.listen,
+        quic = quic::template(new.listen),
     )
 }
 

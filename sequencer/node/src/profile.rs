@@ -4,6 +4,7 @@
 //! Takes a JSON file; gives its fields with paths resolved against the file's folder. Unknown fields are errors.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,10 @@ use crate::exit::Failure;
 #[serde(deny_unknown_fields)]
 struct Written {
     url: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quic: Option<SocketAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quic_certificate_file: Option<PathBuf>,
     ledger_id: String,
     origin: String,
     tenant_id: String,
@@ -28,11 +33,22 @@ struct Written {
     operator_api_key_file: PathBuf,
 }
 
+/// Where a node speaks QUIC, and the certificate it must show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuicDoor {
+    /// Address and UDP port.
+    pub address: SocketAddr,
+    /// The certificate, PEM: no other is believed.
+    pub certificate_file: PathBuf,
+}
+
 /// Where the node is, who calls, who signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// The node's address.
     pub url: String,
+    /// Its QUIC door, if it has one.
+    pub quic: Option<QuicDoor>,
     /// The ledger it serves.
     pub ledger_id: LedgerId,
     /// The origin of its checkpoints.
@@ -77,6 +93,10 @@ impl Profile {
             api_key_file: folder.join(written.api_key_file),
             operator_api_key_file: folder.join(written.operator_api_key_file),
             url: written.url,
+            quic: written
+                .quic
+                .zip(written.quic_certificate_file)
+                .map(|(address, file)| QuicDoor { address, certificate_file: folder.join(file) }),
             origin: written.origin,
         }))
     }
@@ -91,6 +111,8 @@ impl Profile {
         let relative = |file: &Path| file.strip_prefix(folder).unwrap_or(file).to_owned();
         let written = Written {
             url: self.url.clone(),
+            quic: self.quic.as_ref().map(|quic| quic.address),
+            quic_certificate_file: self.quic.as_ref().map(|quic| relative(&quic.certificate_file)),
             ledger_id: self.ledger_id.to_hex(),
             origin: self.origin.clone(),
             tenant_id: self.tenant_id.to_string(),
@@ -119,6 +141,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let profile = |dir: &Path| Profile {
             url: "http://127.0.0.1:8080".into(),
+            quic: Some(QuicDoor {
+                address: "127.0.0.1:8080".parse().unwrap(),
+                certificate_file: dir.join("quic-certificate.pem"),
+            }),
             ledger_id: LedgerId::from_bytes([1; 32]),
             origin: "localhost/dev".into(),
             tenant_id: TenantId::from_bytes([2; 16]),

@@ -12,11 +12,15 @@ use std::time::Duration;
 use tally_core::{
     Clock, FenceError, FileFence, GenesisSource, NodeState, Parts, Reader, Sequencer, StartError, SystemClock,
 };
-use tally_gateway::{ControlSigner, CredentialKey, CredentialStore, Gateway, GatewayConfig, GatewayParts};
+use tally_gateway::{
+    ControlSigner, CredentialKey, CredentialStore, Gateway, GatewayConfig, GatewayParts, QuicConfig, QuicEndpoint,
+    QuicError,
+};
 use tally_protocol::entry::Genesis;
 use tally_protocol::key::SigningKey;
 use tally_storage::{CredentialStore as Records, Engine, MetaStore, RocksConfig, StorageError, open_rocks};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use zeroize::Zeroizing;
 
 use crate::adapters::control::RootSigner;
@@ -130,6 +134,7 @@ impl Rooms {
         self,
         listener: TcpListener,
         tls: Option<(PathBuf, PathBuf)>,
+        quic: Option<QuicEndpoint>,
         shutdown: impl Future<Output = ()>,
     ) -> Result<(), Failure> {
         let tls = match tls {
@@ -151,7 +156,7 @@ impl Rooms {
             config: self.gateway,
         };
         let gateway = Gateway::new(parts).map_err(|error| Failure::failed(error.to_string()))?;
-        let served = tally_gateway::serve(listener, tls, gateway, shutdown).await;
+        let served = serve_doors(listener, tls, quic, gateway, shutdown).await;
         let (sequencer, engine) = (self.sequencer, self.engine);
         let closed = tokio::task::spawn_blocking(move || close(sequencer, engine.as_ref())).await;
         served.map_err(|error| Failure::failed(format!("the listener failed: {error}")))?;
@@ -166,6 +171,54 @@ impl Rooms {
         let Self { sequencer, engine, .. } = self;
         close(sequencer, engine.as_ref())
     }
+}
+
+/// Both doors side by side. They close together: at the shutdown, or when HTTP fails.
+async fn serve_doors(
+    listener: TcpListener,
+    tls: Option<Arc<tally_gateway::TlsConfig>>,
+    quic: Option<QuicEndpoint>,
+    gateway: Arc<Gateway>,
+    shutdown: impl Future<Output = ()>,
+) -> std::io::Result<()> {
+    let (stop, stopped) = watch::channel(false);
+    // An error would mean that the sender is gone; it lives until all of them are done.
+    let wait = |mut stopped: watch::Receiver<bool>| async move {
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let asked = async {
+        tokio::select! {
+            () = shutdown => {}
+            () = wait(stopped.clone()) => {}
+        }
+        stop.send_replace(true);
+    };
+    let http = async {
+        let served = tally_gateway::serve(listener, tls, Arc::clone(&gateway), wait(stopped.clone())).await;
+        stop.send_replace(true);
+        served
+    };
+    let quic = async {
+        if let Some(endpoint) = quic {
+            tally_gateway::serve_quic(endpoint, Arc::clone(&gateway), wait(stopped.clone())).await;
+        }
+    };
+    let ((), served, ()) = tokio::join!(asked, http, quic);
+    served
+}
+
+/// Binds the QUIC address, a UDP port. Port 0 takes a free one; [`QuicEndpoint::local_addr`] says which.
+///
+/// # Errors
+/// The address is in use (exit code 6) or cannot be bound, or the certificates are none.
+pub fn bind_quic(address: SocketAddr, config: &QuicConfig) -> Result<QuicEndpoint, Failure> {
+    QuicEndpoint::bind(address, config).map_err(|error| match error {
+        QuicError::Socket(error) => {
+            let exit = if error.kind() == std::io::ErrorKind::AddrInUse { Exit::InUse } else { Exit::Failed };
+            Failure::new(exit, format!("failed to listen on {address} for QUIC (UDP): {error}"))
+        }
+        other => Failure::usage(other.to_string()),
+    })
 }
 
 /// Drains the pipeline, then flushes, so that the next start has nothing to replay.
@@ -209,7 +262,11 @@ fn create_folder(path: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::file("create", path, &error))
 }
 
-fn read_tls(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Failure> {
+/// Reads a certificate and its key.
+///
+/// # Errors
+/// One of the files cannot be read.
+pub fn read_tls(certificate: &Path, key: &Path) -> Result<(Vec<u8>, Zeroizing<Vec<u8>>), Failure> {
     let read = |path: &Path| std::fs::read(path).map_err(|error| Failure::file("read", path, &error));
     Ok((read(certificate)?, Zeroizing::new(read(key)?)))
 }

@@ -46,6 +46,7 @@ const ROOMS: &[Room] = &[
     room("rocksdb", &["tally-storage"], &["storage/src/engine.rs"]),
     // threads and readers
     room("crossbeam-channel", &["tally-core"], &[]),
+    room("foldhash", &["tally-core"], &["sequencer/core/src/order.rs"]),
     room("arc-swap", &["tally-core", "tally-gateway"], &[]),
     room("getrandom", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
     room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally"], &[]),
@@ -67,6 +68,7 @@ const ROOMS: &[Room] = &[
     room("indicatif", &["tally"], &[]),
     room("toml", &["tally"], &[]),
     room("rustix", &["tally"], &[]),
+    room("rcgen", &["tally"], &["sequencer/node/src/commands/dev", "sequencer/gateway/tests", "sdk/client/tests"]),
     room("tracing-subscriber", &["tally"], &["sequencer/node/src/telemetry"]),
     room("tracing", &["tally-gateway", "tally-client", "tally"], &[]),
     // shapes, errors and cheap bytes: everywhere above the floor that needs them
@@ -79,7 +81,6 @@ const ROOMS: &[Room] = &[
     room("tempfile", &[], &[]),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
-    room("rcgen", &[], &[]),
     room("signed_note", &[], &[]),
     room("tlog_tiles", &[], &[]),
 ];

@@ -160,11 +160,19 @@ pub async fn serve_quic(endpoint: QuicEndpoint, gateway: Arc<Gateway>, shutdown:
             drop(permit);
         });
     }
-    endpoint.set_server_config(None);
     door.gateway.drain();
     let drain_timeout = door.gateway.config.limits.drain_timeout;
+    // Who comes now hears no at once, and can go elsewhere.
+    let turn_away = async {
+        while let Some(incoming) = endpoint.accept().await {
+            incoming.refuse();
+        }
+    };
     let all = async { while connections.join_next().await.is_some() {} };
-    let _ = tokio::time::timeout(drain_timeout, all).await;
+    tokio::select! {
+        _ = tokio::time::timeout(drain_timeout, all) => {}
+        () = turn_away => {}
+    }
     connections.shutdown().await;
     endpoint.close(CloseCode::Draining.number().into(), b"");
     // Lets the last packets go out; a client that is gone is not waited for.

@@ -298,6 +298,11 @@ impl TestServer {
         ladder.wait_for(|ladder| ladder.published == ladder.signed).await.unwrap();
     }
 
+    /// How many entries the core has ordered.
+    pub fn gateway_size(&self) -> u64 {
+        self.sequencer.as_ref().unwrap().reader().ladder().ordered.get()
+    }
+
     /// Stops the door as a shutdown would.
     pub fn stop_serving(&self) -> JoinHandle<std::io::Result<()>> {
         drop(self.stop.lock().unwrap().take());

@@ -5,22 +5,24 @@
 //! may be the last of a process: the next start goes on where it ended. Fails if the address is no loopback, or if
 //! another process has the folder or the fence.
 
+mod certificate;
 mod setup;
 
 use std::net::SocketAddr;
 
 use serde::Serialize;
-use tally_gateway::{Environment, GatewayConfig, Limits, Public};
+use tally_gateway::{Environment, GatewayConfig, Limits, Public, QuicConfig, QuicEndpoint, QuicLimits};
 
 use crate::cli::DevArgs;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::output::Output;
-use crate::profile::Profile;
+use crate::profile::{Profile, QuicDoor};
 use crate::shutdown::Shutdown;
 use crate::wire::{self, Plan, Rooms};
 use crate::{commands, layout};
 
-use setup::{Keys, Made};
+use certificate::Certificate;
+use setup::{Doors, Keys, Made};
 
 /// Runs the command.
 ///
@@ -38,15 +40,36 @@ async fn serve(args: &DevArgs) -> Result<(), Failure> {
     let shutdown = Shutdown::on_signals()?;
     let listener = wire::bind(args.listen).await?;
     let address = listener.local_addr().map_err(|error| Failure::failed(format!("failed to listen: {error}")))?;
+    let keys = Keys::load_or_create(&args.data)?;
+    let (quic, door) = open_quic(args, address)?;
+    let doors = Doors { url: format!("http://{address}"), quic: door };
     let plan_args = (args.data.clone(), args.adopt_fence);
-    let opened = tokio::task::spawn_blocking(move || open(&plan_args.0, plan_args.1, address)).await;
+    let opened = tokio::task::spawn_blocking(move || open(&plan_args.0, &keys, plan_args.1, &doors)).await;
     let (rooms, made) = opened.map_err(|error| Failure::failed(format!("opening failed: {error}")))??;
-    announce(args, &rooms, &made, address)?;
-    rooms.serve(listener, None, shutdown.asked()).await
+    announce(args, &rooms, &made)?;
+    rooms.serve(listener, None, Some(quic), shutdown.asked()).await
 }
 
-fn open(data: &std::path::Path, adopt_fence: bool, address: SocketAddr) -> Result<(Rooms, Made), Failure> {
-    let keys = Keys::load_or_create(data)?;
+/// QUIC on the port of HTTP, under the development certificate.
+fn open_quic(args: &DevArgs, address: SocketAddr) -> Result<(QuicEndpoint, QuicDoor), Failure> {
+    let certificate = Certificate::load_or_create(&args.data)?;
+    let config = QuicConfig {
+        certificate: certificate.pem.clone(),
+        key: certificate.key.to_vec(),
+        clients: None,
+        limits: QuicLimits::standard(),
+    };
+    let bound = match wire::bind_quic(address, &config) {
+        // Any free port will do, and the one that is free for TCP need not be for UDP.
+        Err(failure) if args.listen.port() == 0 && failure.exit == Exit::InUse => wire::bind_quic(args.listen, &config),
+        other => other,
+    };
+    let endpoint = bound?;
+    let address = endpoint.local_addr().map_err(|error| Failure::failed(format!("failed to listen: {error}")))?;
+    Ok((endpoint, QuicDoor { address, certificate_file: certificate.file }))
+}
+
+fn open(data: &std::path::Path, keys: &Keys, adopt_fence: bool, doors: &Doors) -> Result<(Rooms, Made), Failure> {
     let pipeline = tally_core::Config { adopt_fence, ..tally_core::Config::development() };
     let plan = Plan {
         data: data.to_owned(),
@@ -62,8 +85,8 @@ fn open(data: &std::path::Path, adopt_fence: bool, address: SocketAddr) -> Resul
             limits: Limits::standard(),
         },
     };
-    let rooms = Rooms::open(plan, Some(setup::genesis(&keys)))?;
-    let made = setup::complete(&rooms, &keys, data, &format!("http://{address}"))?;
+    let rooms = Rooms::open(plan, Some(setup::genesis(keys)))?;
+    let made = setup::complete(&rooms, keys, data, doors)?;
     Ok((rooms, made))
 }
 
@@ -72,6 +95,10 @@ fn open(data: &std::path::Path, adopt_fence: bool, address: SocketAddr) -> Resul
 struct Ready<'a> {
     event: &'static str,
     url: &'a str,
+    /// Address and UDP port of the QUIC door.
+    quic: String,
+    /// The certificate that it shows.
+    quic_certificate_file: String,
     state: &'static str,
     why: Option<String>,
     first_start: bool,
@@ -90,14 +117,19 @@ struct Ready<'a> {
     fence: String,
 }
 
-fn announce(args: &DevArgs, rooms: &Rooms, made: &Made, address: SocketAddr) -> Result<(), Failure> {
+fn announce(args: &DevArgs, rooms: &Rooms, made: &Made) -> Result<(), Failure> {
     let reader = rooms.reader();
     let (state, why) = wire::describe(&reader.state());
     let profile = &made.profile;
-    let url = format!("http://{address}");
+    let (quic, quic_certificate_file) = match &profile.quic {
+        Some(door) => (door.address.to_string(), door.certificate_file.display().to_string()),
+        None => (String::new(), String::new()),
+    };
     let ready = Ready {
         event: "ready",
-        url: &url,
+        url: &profile.url,
+        quic,
+        quic_certificate_file,
         state,
         why: why.clone(),
         first_start: made.first_start,
@@ -115,11 +147,11 @@ fn announce(args: &DevArgs, rooms: &Rooms, made: &Made, address: SocketAddr) -> 
         data: args.data.display().to_string(),
         fence: layout::fence_beside(&args.data).display().to_string(),
     };
-    let text = || describe(args, made, &url, state, why.as_deref(), reader.ladder().signed.get());
+    let text = || describe(args, made, state, why.as_deref(), reader.ladder().signed.get());
     Output::new(args.json).result(&ready, text)
 }
 
-fn describe(args: &DevArgs, made: &Made, url: &str, state: &str, why: Option<&str>, size: u64) -> String {
+fn describe(args: &DevArgs, made: &Made, state: &str, why: Option<&str>, size: u64) -> String {
     let Profile { ledger_id, origin, tenant_id, store_id, agent_id, key_id, .. } = &made.profile;
     let profile = &made.profile;
     let what = if made.first_start { "a new ledger" } else { "the ledger" };
@@ -138,6 +170,10 @@ fn describe(args: &DevArgs, made: &Made, url: &str, state: &str, why: Option<&st
         format!("  operator  {}", secret(&made.operator_api_key, &profile.operator_api_key_file)),
         format!("  fence     {}", layout::fence_beside(&args.data).display()),
     ];
+    if let Some(door) = &profile.quic {
+        lines.push(format!("  QUIC      {} (UDP), certificate {}", door.address, door.certificate_file.display()));
+    }
+    let url = &profile.url;
     lines.push(match why {
         None => format!("{state} on {url}"),
         Some(why) => format!("{state} on {url}: {why}"),

@@ -3,8 +3,11 @@
 //! Takes `tally.toml`; checks all of it before a room opens, then serves until a signal and drains. Fails with every
 //! setting that is unsafe, if another process has the data, or if there is no ledger yet (`tally init` makes one).
 
+use std::net::SocketAddr;
+
 use serde::Serialize;
 use tally_core::Clock;
+use tally_gateway::QuicEndpoint;
 use tally_protocol::entry::Genesis;
 
 use crate::cli::ServeArgs;
@@ -50,6 +53,8 @@ pub fn plan(config: &Config, keys: NodeKeys, adopt_fence: bool) -> Plan {
 struct Ready {
     event: &'static str,
     url: String,
+    /// Address and UDP port of the QUIC door, if there is one.
+    quic: Option<SocketAddr>,
     state: &'static str,
     why: Option<String>,
     size: u64,
@@ -61,6 +66,12 @@ async fn serve(args: &ServeArgs, config: Config, keys: NodeKeys) -> Result<(), F
     let shutdown = Shutdown::on_signals()?;
     let listener = wire::bind(config.listen.address).await?;
     let address = listener.local_addr().map_err(|error| Failure::failed(format!("failed to listen: {error}")))?;
+    let quic = match config.quic()? {
+        Some((address, quic)) => Some(wire::bind_quic(address, &quic)?),
+        None => None,
+    };
+    let quic_address = quic.as_ref().map(QuicEndpoint::local_addr).transpose();
+    let quic_address = quic_address.map_err(|error| Failure::failed(format!("failed to listen: {error}")))?;
     let (plan, origin) = (plan(&config, keys, args.adopt_fence), config.ledger.origin.clone());
     let opened =
         tokio::task::spawn_blocking(move || Rooms::open(plan, None::<fn(&dyn Clock) -> Result<Genesis, Failure>>));
@@ -75,6 +86,7 @@ async fn serve(args: &ServeArgs, config: Config, keys: NodeKeys) -> Result<(), F
     let ready = Ready {
         event: "ready",
         url: format!("{scheme}://{address}"),
+        quic: quic_address,
         state,
         why,
         size: rooms.reader().ladder().signed.get(),
@@ -89,5 +101,5 @@ async fn serve(args: &ServeArgs, config: Config, keys: NodeKeys) -> Result<(), F
         Output::new(true).result(&ready, String::new)?;
     }
     let tls = config.listen.tls.map(|tls| (tls.certificate, tls.key));
-    rooms.serve(listener, tls, shutdown.asked()).await
+    rooms.serve(listener, tls, quic, shutdown.asked()).await
 }

@@ -35,6 +35,7 @@ pub fn check(config: &Config) -> Result<NodeKeys, Failure> {
     check_places(config, &mut findings);
     check_listener(config, &mut findings);
     check_bounds(config, &mut findings);
+    super::quic::check(config, &mut findings);
     let keys = check_keys(config, &mut findings);
     match keys {
         Some(keys) if findings.is_empty() => Ok(keys),

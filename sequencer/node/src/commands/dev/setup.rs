@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::exit::{Exit, Failure};
 use crate::keyfile::{self, KeyFile, Purpose, SecretFile};
-use crate::profile::Profile;
+use crate::profile::{Profile, QuicDoor};
 use crate::wire::Rooms;
 use crate::{layout, random};
 
@@ -74,6 +74,12 @@ pub(super) fn genesis(keys: &Keys) -> impl FnOnce(&dyn Clock) -> Result<Genesis,
     }
 }
 
+/// Where the node listens.
+pub(super) struct Doors {
+    pub(super) url: String,
+    pub(super) quic: QuicDoor,
+}
+
 /// What the node is told to say.
 pub(super) struct Made {
     pub(super) profile: Profile,
@@ -85,9 +91,9 @@ pub(super) struct Made {
 }
 
 /// Makes what is missing: profile, tenant, agent key, API keys. A node that takes no events gets what needs none.
-pub(super) fn complete(rooms: &Rooms, keys: &Keys, data: &Path, url: &str) -> Result<Made, Failure> {
+pub(super) fn complete(rooms: &Rooms, keys: &Keys, data: &Path, doors: &Doors) -> Result<Made, Failure> {
     let path = layout::dev_profile(data);
-    let (profile, first_start) = profile(rooms, data, &path, url)?;
+    let (profile, first_start) = profile(rooms, data, &path, doors)?;
     if rooms.reader().state() == NodeState::Running {
         make_tenant(rooms, keys, &profile)?;
         register_agent(rooms, keys, &profile)?;
@@ -111,7 +117,7 @@ fn scope(profile: &Profile) -> Scope {
 }
 
 /// Reads the profile, or chooses the ids and writes them down before anything uses them.
-fn profile(rooms: &Rooms, data: &Path, path: &Path, url: &str) -> Result<(Profile, bool), Failure> {
+fn profile(rooms: &Rooms, data: &Path, path: &Path, doors: &Doors) -> Result<(Profile, bool), Failure> {
     let ledger = rooms.reader().ledger().clone();
     let known = Profile::load(path)?;
     let first_start = known.is_none();
@@ -124,7 +130,8 @@ fn profile(rooms: &Rooms, data: &Path, path: &Path, url: &str) -> Result<(Profil
         }
         Some(profile) => profile,
         None => Profile {
-            url: url.to_owned(),
+            url: doors.url.clone(),
+            quic: Some(doors.quic.clone()),
             ledger_id: ledger.ledger_id,
             origin: ledger.genesis.origin.clone(),
             tenant_id: random::tenant_id()?,
@@ -136,7 +143,8 @@ fn profile(rooms: &Rooms, data: &Path, path: &Path, url: &str) -> Result<(Profil
             operator_api_key_file: folder.join("operator-api-key"),
         },
     };
-    url.clone_into(&mut profile.url);
+    profile.url.clone_from(&doors.url);
+    profile.quic = Some(doors.quic.clone());
     profile.save(path)?;
     Ok((profile, first_start))
 }
