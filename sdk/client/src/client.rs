@@ -317,7 +317,10 @@ mod tests {
     fn the_door_follows_from_url_and_address() {
         let quic = |builder: ClientBuilder| builder.quic_config().unwrap().map(|config| config.address);
         assert_eq!(quic(Client::builder("http://log.example:8080")), None);
-        assert_eq!(quic(Client::builder("http://log.example:8080").quic("log.example:4433")).unwrap(), "log.example:4433");
+        assert_eq!(
+            quic(Client::builder("http://log.example:8080").quic("log.example:4433")).unwrap(),
+            "log.example:4433"
+        );
         assert_eq!(quic(Client::builder("https://log.example")).unwrap(), "log.example:443");
         assert_eq!(quic(Client::builder("https://log.example:8443/x")).unwrap(), "log.example:8443");
         assert_eq!(quic(Client::builder("https://[::1]")).unwrap(), "[::1]:443");

@@ -124,11 +124,7 @@ impl Client {
         self.feed(from, Some((tenant, Some(store)))).await
     }
 
-    async fn feed(
-        &self,
-        from: FollowFrom,
-        filter: Option<(TenantId, Option<StoreId>)>,
-    ) -> Result<Feed, ClientError> {
+    async fn feed(&self, from: FollowFrom, filter: Option<(TenantId, Option<StoreId>)>) -> Result<Feed, ClientError> {
         let from_start = from == FollowFrom::Start;
         let from = match from {
             FollowFrom::Start => START.to_owned(),

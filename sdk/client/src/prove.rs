@@ -156,7 +156,8 @@ impl Client {
             return Err(ClientError::malformed(DOOR, why));
         }
         let checkpoint = |id: u32| {
-            let found = checkpoints.iter().find(|(known, _)| *known == id).map(|(_, checkpoint)| Arc::clone(checkpoint));
+            let found =
+                checkpoints.iter().find(|(known, _)| *known == id).map(|(_, checkpoint)| Arc::clone(checkpoint));
             found.ok_or_else(|| ClientError::malformed(DOOR, "an outcome names a checkpoint that is not there"))
         };
         let keys = self.shared.keys.of_frames(&self.shared.http, &frames).await?;

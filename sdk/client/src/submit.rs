@@ -126,7 +126,10 @@ impl Client {
             return self.submit_over_http(events).await;
         };
         let bounds = PipelineBounds::STANDARD;
-        let pipeline = self.shared.pipeline.get_or_init(|| Pipeline::new(Some(Arc::clone(door)), self.shared.http.retry(), bounds));
+        let pipeline = self
+            .shared
+            .pipeline
+            .get_or_init(|| Pipeline::new(Some(Arc::clone(door)), self.shared.http.retry(), bounds));
         let mut pending = Vec::new();
         for part in parts(events, EVENTS_PER_REQUEST_MAX, BODY_BYTES_MAX) {
             pending.push(pipeline.send(self, part.to_vec()).await?);

@@ -120,12 +120,12 @@ pub(crate) fn no_answer(address: &str, why: impl core::fmt::Display) -> ClientEr
 
 /// What the end of a connection, or of an attempt at one, means.
 pub(crate) fn failed(address: &str, error: &ConnectionError) -> ClientError {
-    // TLS alerts are QUIC errors 0x100 to 0x1ff (RFC 9001 section 4.8); 42 to 49 are about the certificate.
+    // TLS alerts are QUIC errors 0x100 to 0x1ff (RFC 9001 section 4.8); 42 to 49 are about the certificate, 51 about a signature.
     let alert = match error {
         ConnectionError::TransportError(error) => u64::from(error.code).checked_sub(0x100),
         _ => None,
     };
-    if alert.is_some_and(|alert| (42..=49).contains(&alert)) {
+    if alert.is_some_and(|alert| (42..=49).contains(&alert) || alert == 51) {
         return ClientError::Certificate { address: address.to_owned(), why: error.to_string() };
     }
     no_answer(address, error)

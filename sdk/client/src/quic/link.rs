@@ -15,8 +15,8 @@ use tally_api::error::ErrorCode;
 use tally_protocol::quic::{CloseCode, HEAD_BYTES, Head, Hello, Kind, MessageError, Refused, ToClient, Welcome};
 use tokio::task::AbortHandle;
 
-use super::connect::{Endpoints, failed, no_answer};
 use super::QuicConfig;
+use super::connect::{Endpoints, failed, no_answer};
 use crate::error::{ClientError, Refusal};
 
 /// As much as is taken off a stream at once.
@@ -45,7 +45,8 @@ impl Link {
         let address = &config.address;
         let key = config.api_key.as_ref().map_or("", |key| key.text());
         let hello = Hello::new(key);
-        let hello = hello.map_err(|_| ClientError::Config("the API key has characters that none may have".to_owned()))?;
+        let hello =
+            hello.map_err(|_| ClientError::Config("the API key has characters that none may have".to_owned()))?;
         let connection = endpoints.connect(address).await?;
         let (mut control, recv) = connection.open_bi().await.map_err(|error| failed(address, &error))?;
         let mut bytes = Vec::new();

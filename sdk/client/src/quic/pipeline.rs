@@ -114,13 +114,13 @@ impl Pipeline {
         let inner = &self.inner;
         // Every submission takes its share of the room, so that their number is bounded too.
         let least = inner.permits.div_ceil(u32::try_from(inner.jobs_max).unwrap_or(u32::MAX)).max(1);
-        let permits = u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX).clamp(least, inner.permits.max(least));
+        let permits =
+            u32::try_from(bytes.div_ceil(PERMIT_BYTES)).unwrap_or(u32::MAX).clamp(least, inner.permits.max(least));
         let room = Arc::clone(&inner.room).acquire_many_owned(permits.min(inner.permits)).await;
         let room = room.map_err(|_| no_answer("the pipeline", "it was closed"))?;
         let (sender, answer) = oneshot::channel();
         let frames = Arc::new(events);
-        let job =
-            Job { client: client.clone(), frames: Arc::clone(&frames), answer: sender, _room: room, refusals: 0 };
+        let job = Job { client: client.clone(), frames: Arc::clone(&frames), answer: sender, _room: room, refusals: 0 };
         match &inner.door {
             None => job.over_http(),
             Some(door) => {
@@ -158,9 +158,7 @@ impl Pending {
     pub async fn proven(self) -> Result<ProvenSubmission, ClientError> {
         let answer = self.answer.await.map_err(|_| no_answer("the pipeline", "the runtime that drove it has ended"))?;
         match answer? {
-            Answer::Http(outcomes) => {
-                Ok(ProvenSubmission::apart(self.frames, outcomes, self.client.ledger().await?))
-            }
+            Answer::Http(outcomes) => Ok(ProvenSubmission::apart(self.frames, outcomes, self.client.ledger().await?)),
             Answer::Quic { outcome, checkpoints } => {
                 let mut opened = Vec::with_capacity(checkpoints.len());
                 for (id, sent) in checkpoints {
