@@ -7,6 +7,7 @@ use crate::Target;
 mod api;
 mod json;
 mod log;
+mod multiproof;
 mod names;
 mod offline;
 mod proofs;
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     log::TILES,
     log::BUNDLE,
     proofs::PROOF,
+    multiproof::MULTIPROOF,
     offline::EVENT_BUNDLE,
     offline::PROOF_FILE,
     names::NAMES,

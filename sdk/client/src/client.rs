@@ -1,18 +1,20 @@
 //! The client's handle: what it is made of, and what it pins.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{AgentId, KeyId, TenantId};
 use tally_protocol::key::PublicKey;
 use tally_verify::{Ledger, TrustRoot};
-use tokio::sync::OnceCell;
+use tokio::sync::Semaphore;
 
 use crate::agent::Agent;
 use crate::error::ClientError;
 use crate::keys::KeyBook;
+use crate::pin::Pin;
+use crate::quic::{Door, DoorCounts, Pipeline, QuicConfig, QuicDoor};
 use crate::retry::RetryPolicy;
+use crate::tls::{Identity, TlsConfig};
 use crate::transport::{ApiKey, Http, Request, TransportConfig};
 use crate::watch::{SeenCheckpoint, Watch};
 
@@ -45,16 +47,25 @@ pub(crate) struct Shared {
     pub(crate) http: Http,
     pub(crate) wire: Wire,
     pub(crate) keys: KeyBook,
-    pub(crate) watch: Watch,
-    trust: Trust,
-    seen: Option<String>,
-    ledger: OnceCell<Arc<Ledger>>,
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) pin: Arc<Pin>,
+    /// Where QUIC is used.
+    pub(crate) door: Option<Arc<QuicDoor>>,
+    /// What [`Client::submit`] goes through.
+    pub(crate) pipeline: OnceLock<Pipeline>,
+    pub(crate) fallback_lanes: Semaphore,
 }
+
+/// Requests at once, of submissions that could not go over QUIC.
+const FALLBACK_LANES: usize = 4;
 
 /// Makes a [`Client`].
 #[derive(Debug, Clone)]
 pub struct ClientBuilder {
     transport: TransportConfig,
+    door: Door,
+    quic_address: Option<String>,
+    quic_timeout: Duration,
     wire: Wire,
     trust: Trust,
     seen: Option<String>,
@@ -113,27 +124,105 @@ impl ClientBuilder {
     /// Believes only TLS certificates under these roots (PEM), instead of the platform's.
     #[must_use]
     pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.transport.root_certificates_pem.push(pem.into());
+        self.transport.tls.roots_pem.push(pem.into());
+        self
+    }
+
+    /// Believes this one TLS certificate (PEM) and no other. Over QUIC it is compared whole, whatever name and dates
+    /// it has: for development, and for nodes reached by address.
+    #[must_use]
+    pub fn pinned_certificate(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.transport.tls.pinned_pem = Some(pem.into());
+        self
+    }
+
+    /// Shows this certificate (chain and key, PEM) to a server that asks who calls.
+    #[must_use]
+    pub fn client_certificate(mut self, chain_pem: impl Into<Vec<u8>>, key_pem: impl Into<Vec<u8>>) -> Self {
+        self.transport.tls.identity_pem = Some(Identity { chain_pem: chain_pem.into(), key_pem: key_pem.into() });
+        self
+    }
+
+    /// Where the QUIC door is (`host:port`). Without this an `https://` URL is tried at its own host and port, and an
+    /// `http://` URL has none.
+    #[must_use]
+    pub fn quic(mut self, address: impl Into<String>) -> Self {
+        self.quic_address = Some(address.into());
+        self
+    }
+
+    /// Which door to go through; [`Door::Either`] by default.
+    #[must_use]
+    pub const fn door(mut self, door: Door) -> Self {
+        self.door = door;
+        self
+    }
+
+    /// How long a QUIC connection may take to be welcomed before HTTP serves instead; 2 s by default.
+    #[must_use]
+    pub const fn quic_timeout(mut self, timeout: Duration) -> Self {
+        self.quic_timeout = timeout;
         self
     }
 
     /// Makes the client. Nothing is sent yet.
     ///
     /// # Errors
-    /// The URL, key or certificates cannot be used.
+    /// The URL, key, QUIC address or certificates cannot be used.
     pub fn build(self) -> Result<Client, ClientError> {
         let http = Http::new(&self.transport)?;
+        let watch = Arc::new(Watch::default());
+        let quic = self.quic_config()?;
+        let pin = Arc::new(Pin::new(self.trust, self.seen, Arc::clone(&watch)));
+        let door = match quic {
+            Some(config) => Some(Arc::new(QuicDoor::new(config, Arc::clone(&pin))?)),
+            None => None,
+        };
         let shared = Shared {
             http,
             wire: self.wire,
             keys: KeyBook::default(),
-            watch: Watch::default(),
-            trust: self.trust,
-            seen: self.seen,
-            ledger: OnceCell::new(),
+            watch,
+            pin,
+            door,
+            pipeline: OnceLock::new(),
+            fallback_lanes: Semaphore::new(FALLBACK_LANES),
         };
         Ok(Client { shared: Arc::new(shared) })
     }
+
+    fn quic_config(&self) -> Result<Option<QuicConfig>, ClientError> {
+        let transport = &self.transport;
+        let address = match (&self.door, &self.quic_address) {
+            (Door::Http, _) => return Ok(None),
+            (_, Some(address)) => address.clone(),
+            (Door::Either, None) => match https_address(&transport.base_url) {
+                Some(address) => address,
+                None => return Ok(None),
+            },
+            (Door::Quic, None) => match https_address(&transport.base_url) {
+                Some(address) => address,
+                None => return Err(ClientError::Config("there is no QUIC address".to_owned())),
+            },
+        };
+        crate::quic::check_address(&address)?;
+        Ok(Some(QuicConfig {
+            address,
+            api_key: transport.api_key.clone(),
+            tls: transport.tls.clone(),
+            connect_timeout: self.quic_timeout,
+            silence_max: transport.request_timeout,
+            may_fall_back: self.door == Door::Either,
+            fallback_is_secure: transport.base_url.starts_with("https://"),
+        }))
+    }
+}
+
+/// `host:port` of an `https://` URL.
+fn https_address(url: &str) -> Option<String> {
+    let authority = url.strip_prefix("https://")?.split(['/', '?', '#']).next()?;
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    Some(if has_port { authority.to_owned() } else { format!("{authority}:443") })
 }
 
 impl Client {
@@ -155,9 +244,12 @@ impl Client {
                 request_timeout: Duration::from_secs(30),
                 connect_timeout: Duration::from_secs(5),
                 feed_idle_timeout: Duration::from_secs(90),
-                root_certificates_pem: Vec::new(),
+                tls: TlsConfig::default(),
                 retry: RetryPolicy::STANDARD,
             },
+            door: Door::Either,
+            quic_address: None,
+            quic_timeout: Duration::from_secs(2),
             wire: Wire::Frames,
             trust: Trust::FirstUse,
             seen: None,
@@ -169,7 +261,16 @@ impl Client {
     /// # Errors
     /// No answer; a genesis that is none; another ledger than the trusted one.
     pub async fn ledger(&self) -> Result<Arc<Ledger>, ClientError> {
-        self.shared.ledger.get_or_try_init(|| self.pin()).await.cloned()
+        match self.shared.pin.get() {
+            Some(ledger) => Ok(ledger),
+            None => self.pin().await,
+        }
+    }
+
+    /// How submissions travelled so far, and how QUIC connections fared; zeros where only HTTP is used.
+    #[must_use]
+    pub fn door_counts(&self) -> DoorCounts {
+        self.shared.door.as_ref().map(|door| door.counters.read()).unwrap_or_default()
     }
 
     /// Tells the client an agent of its own, so that it need not ask the server for the agent's key.
@@ -200,27 +301,31 @@ impl Client {
     async fn pin(&self) -> Result<Arc<Ledger>, ClientError> {
         const PATH: &str = "/v1/ledger";
         let told: tally_api::ledger::Ledger = self.shared.http.json(&Request::get(PATH)).await?;
-        let ledger = Ledger::from_genesis(&told.genesis_entry)?;
+        let ledger = self.shared.pin.take(&told.genesis_entry).await?;
         if told.ledger_id != ledger.id() {
             return Err(ClientError::malformed(PATH, "the ledger id is not that of the genesis entry"));
         }
-        if let Trust::Given(root) = &self.shared.trust {
-            other_ledger(root.ledger_id, &ledger)?;
-            ledger.check_trust(root)?;
-        }
-        if let Some(note) = &self.shared.seen {
-            self.shared
-                .watch
-                .start(SeenCheckpoint { checkpoint: ledger.open_checkpoint(note)?, note: note.clone() })
-                .await;
-        }
-        Ok(Arc::new(ledger))
+        Ok(ledger)
     }
 }
 
-fn other_ledger(trusted: Option<LedgerId>, ledger: &Ledger) -> Result<(), ClientError> {
-    match trusted {
-        Some(trusted) if trusted != ledger.id() => Err(ClientError::OtherLedger { trusted, found: ledger.id() }),
-        _ => Ok(()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_door_follows_from_url_and_address() {
+        let quic = |builder: ClientBuilder| builder.quic_config().unwrap().map(|config| config.address);
+        assert_eq!(quic(Client::builder("http://log.example:8080")), None);
+        assert_eq!(
+            quic(Client::builder("http://log.example:8080").quic("log.example:4433")).unwrap(),
+            "log.example:4433"
+        );
+        assert_eq!(quic(Client::builder("https://log.example")).unwrap(), "log.example:443");
+        assert_eq!(quic(Client::builder("https://log.example:8443/x")).unwrap(), "log.example:8443");
+        assert_eq!(quic(Client::builder("https://[::1]")).unwrap(), "[::1]:443");
+        assert_eq!(quic(Client::builder("https://log.example").door(Door::Http)), None);
+        assert!(Client::builder("http://log.example").door(Door::Quic).quic_config().is_err());
+        assert!(Client::builder("http://log.example").quic("log.example").quic_config().is_err());
     }
 }

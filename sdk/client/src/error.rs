@@ -49,6 +49,12 @@ impl Refusal {
     }
 }
 
+impl From<Refusal> for ClientError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
 /// Two signed checkpoints of which neither is shown to extend the other: proof against the operator. Keep it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ForkEvidence {
@@ -78,6 +84,22 @@ pub enum ClientError {
         /// What happened.
         #[source]
         source: reqwest::Error,
+    },
+    /// No QUIC connection, or it was lost, for as long as the retry policy tries.
+    #[error("no QUIC connection to {address}: {why}")]
+    NoConnection {
+        /// Where to.
+        address: String,
+        /// What happened last.
+        why: String,
+    },
+    /// The server's certificate is not one that the client believes.
+    #[error("the certificate of {address} does not hold: {why}")]
+    Certificate {
+        /// Where.
+        address: String,
+        /// What is wrong with it.
+        why: String,
     },
     /// The server refused.
     #[error(transparent)]
@@ -129,15 +151,30 @@ impl ClientError {
     pub fn class(&self) -> Class {
         match self {
             Self::Config(_) | Self::Event(_) | Self::UnknownKey { .. } => Class::Reject,
-            Self::NoAnswer { .. } | Self::Random => Class::Retry,
+            Self::NoAnswer { .. } | Self::NoConnection { .. } | Self::Random => Class::Retry,
             Self::Refused(refusal) if refusal.is_retryable() => Class::Retry,
             Self::Refused(_) => Class::Reject,
             Self::Malformed { .. }
+            | Self::Certificate { .. }
             | Self::Bundle(_)
             | Self::Unproven(_)
             | Self::OtherLedger { .. }
             | Self::Fork(_)
             | Self::FeedGap(_) => Class::Fatal,
+        }
+    }
+
+    /// The same error once more: a lost connection is the end of many calls.
+    pub(crate) fn again(&self) -> Self {
+        match self {
+            Self::NoConnection { address, why } => Self::NoConnection { address: address.clone(), why: why.clone() },
+            Self::Certificate { address, why } => Self::Certificate { address: address.clone(), why: why.clone() },
+            Self::Refused(refusal) => Self::Refused(refusal.clone()),
+            Self::OtherLedger { trusted, found } => Self::OtherLedger { trusted: *trusted, found: *found },
+            Self::Unproven(failed) => Self::Unproven(failed.clone()),
+            Self::Config(what) => Self::Config(what.clone()),
+            Self::Malformed { path, why } => Self::malformed(path, why),
+            other => Self::malformed("the QUIC door", other),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The feed: every event in order of the log, live, with resume.
+//! The feed: every event in order of the log, live, with resume, over QUIC or HTTP.
 //!
 //! Takes where to begin; gives one event after the other, each checked ([`LoggedEvent`]) and in its place: indexes
 //! rise and the sequences of a stream have no gap. When the connection ends, breaks or falls silent, the feed connects
@@ -8,6 +8,7 @@
 //! That an event is *in* the log, and not just told, its receipt or bundle proves.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -16,13 +17,18 @@ use serde::de::DeserializeOwned;
 use tally_api::event::EventRecord;
 use tally_api::feed::ResumeToken;
 use tally_protocol::id::{Index, Sequence, StoreId, Stream, TenantId};
+use tally_protocol::run::Record;
+use tally_verify::Placed;
 
 use crate::client::Client;
 use crate::error::ClientError;
+use crate::quic::{Link, NoLink, QuicFeed, Told};
 use crate::read::LoggedEvent;
 use crate::transport::{Repeat, segment};
 
 const PATH: &str = "/v1/feed";
+/// Where the log begins, in words.
+const START: &str = "start";
 
 /// A line holds one event: at most 1 MiB of payload, in base64 and in JSON.
 const LINE_BYTES_MAX: usize = 16 << 20;
@@ -42,7 +48,7 @@ pub enum FollowFrom {
 #[derive(Debug)]
 pub struct Feed {
     client: Client,
-    filter: String,
+    filter: Option<(TenantId, Option<StoreId>)>,
     from: String,
     connection: Option<Connection>,
     last: Option<Index>,
@@ -50,10 +56,19 @@ pub struct Feed {
     /// Whether every event of a stream is in the feed from its first on.
     from_start: bool,
     failures: u32,
+    /// The ledger's part of a resume token.
+    ledger: [u8; 8],
 }
 
 #[derive(Debug)]
-struct Connection {
+enum Connection {
+    Http(Lines),
+    Quic(Box<QuicFeed>),
+}
+
+/// A feed over HTTP: a line of JSON for each event.
+#[derive(Debug)]
+struct Lines {
     response: reqwest::Response,
     buffer: BytesMut,
 }
@@ -76,10 +91,12 @@ fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, ClientError> {
     serde_json::from_slice(line).map_err(|error| ClientError::malformed(PATH, error))
 }
 
-/// What a connection gave.
+/// What a connection gave, and where to resume after it.
 enum Next {
-    Line(Bytes),
-    Ended,
+    Event(Box<LoggedEvent>, String),
+    Heartbeat(String),
+    /// The server ended the feed; where to resume, if it said so.
+    Ended(Option<String>),
 }
 
 impl Client {
@@ -88,7 +105,7 @@ impl Client {
     /// # Errors
     /// For [`FollowFrom::Now`] the server is asked how far the log is; see [`ClientError::class`].
     pub async fn follow(&self, from: FollowFrom) -> Result<Feed, ClientError> {
-        self.feed(from, String::new()).await
+        self.feed(from, None).await
     }
 
     /// Follows one tenant.
@@ -96,7 +113,7 @@ impl Client {
     /// # Errors
     /// As [`Client::follow`].
     pub async fn follow_tenant(&self, from: FollowFrom, tenant: TenantId) -> Result<Feed, ClientError> {
-        self.feed(from, format!("&tenant={tenant}")).await
+        self.feed(from, Some((tenant, None))).await
     }
 
     /// Follows one stream.
@@ -104,13 +121,13 @@ impl Client {
     /// # Errors
     /// As [`Client::follow`].
     pub async fn follow_stream(&self, from: FollowFrom, tenant: TenantId, store: StoreId) -> Result<Feed, ClientError> {
-        self.feed(from, format!("&tenant={tenant}&store={store}")).await
+        self.feed(from, Some((tenant, Some(store)))).await
     }
 
-    async fn feed(&self, from: FollowFrom, filter: String) -> Result<Feed, ClientError> {
+    async fn feed(&self, from: FollowFrom, filter: Option<(TenantId, Option<StoreId>)>) -> Result<Feed, ClientError> {
         let from_start = from == FollowFrom::Start;
         let from = match from {
-            FollowFrom::Start => "start".to_owned(),
+            FollowFrom::Start => START.to_owned(),
             FollowFrom::Token(token) => token,
             // A place, not a moment: if the first connection breaks, the second must not begin later.
             FollowFrom::Now => {
@@ -127,6 +144,7 @@ impl Client {
             heads: HashMap::new(),
             from_start,
             failures: 0,
+            ledger: [0; 8],
         })
     }
 }
@@ -144,33 +162,21 @@ impl Feed {
     /// An event that does not hold, a gap, or no connection for as long as the retry policy tries.
     pub async fn next(&mut self) -> Result<LoggedEvent, ClientError> {
         loop {
-            let line = match self.line().await {
-                Ok(Next::Line(line)) => line,
-                Ok(Next::Ended) => {
+            match self.told().await {
+                Ok(Next::Event(event, token)) => {
+                    self.check_place(&event)?;
+                    (self.from, self.failures) = (token, 0);
+                    return Ok(*event);
+                }
+                Ok(Next::Heartbeat(token)) => (self.from, self.failures) = (token, 0),
+                Ok(Next::Ended(token)) => {
+                    self.from = token.unwrap_or_else(|| core::mem::take(&mut self.from));
                     self.reconnect().await;
-                    continue;
                 }
                 Err(error) => {
                     self.connection = None;
                     self.pause(error).await?;
-                    continue;
                 }
-            };
-            let head: LineHead = read(&line)?;
-            match head.kind.as_str() {
-                "event" => {
-                    let EventLine { record } = read(&line)?;
-                    let event = LoggedEvent::check(record, PATH)?;
-                    self.check_place(&event)?;
-                    (self.from, self.failures) = (head.token, 0);
-                    return Ok(event);
-                }
-                "heartbeat" => (self.from, self.failures) = (head.token, 0),
-                "end" => {
-                    self.from = head.token;
-                    self.reconnect().await;
-                }
-                _ => return Err(ClientError::malformed(PATH, "a line of a kind that this client does not know")),
             }
         }
     }
@@ -193,17 +199,58 @@ impl Feed {
         }
     }
 
-    async fn line(&mut self) -> Result<Next, ClientError> {
-        let path = format!("{PATH}?from={}{}", segment(&self.from), self.filter);
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            none => {
-                self.client.ledger().await?;
-                let response = self.client.shared.http.open(&path, "application/x-ndjson").await?;
-                none.insert(Connection { response, buffer: BytesMut::new() })
+    async fn told(&mut self) -> Result<Next, ClientError> {
+        let idle = self.client.shared.http.feed_idle_timeout();
+        if self.connection.is_none() {
+            self.connection = Some(self.connect().await?);
+        }
+        match &mut self.connection {
+            None => Ok(Next::Ended(None)),
+            Some(Connection::Http(lines)) => lines.next(idle).await,
+            Some(Connection::Quic(feed)) => {
+                let token = |next: Index| ResumeToken { next, ledger: self.ledger }.to_string();
+                match feed.next(idle).await? {
+                    Told::Heartbeat(next) => Ok(Next::Heartbeat(token(next))),
+                    Told::Ended => Ok(Next::Ended(None)),
+                    Told::Event(record, next) => {
+                        let Record { index, sequence, sequenced_at, public_key, frame } = *record;
+                        let placed = Placed { index, sequence, sequenced_at, public_key };
+                        Ok(Next::Event(Box::new(LoggedEvent::of(frame, placed)?), token(next)))
+                    }
+                }
             }
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Connection, ClientError> {
+        if let Some(door) = &self.client.shared.door {
+            match door.link().await {
+                Ok(link) => return self.connect_over_quic(link).await,
+                Err(NoLink::Failed(error)) => return Err(error),
+                Err(NoLink::Shut) => {}
+            }
+        }
+        self.client.ledger().await?;
+        let filter = match self.filter {
+            None => String::new(),
+            Some((tenant, None)) => format!("&tenant={tenant}"),
+            Some((tenant, Some(store))) => format!("&tenant={tenant}&store={store}"),
         };
-        connection.line(&path, self.client.shared.http.feed_idle_timeout()).await
+        let path = format!("{PATH}?from={}{filter}", segment(&self.from));
+        let response = self.client.shared.http.open(&path, "application/x-ndjson").await?;
+        Ok(Connection::Http(Lines { response, buffer: BytesMut::new() }))
+    }
+
+    async fn connect_over_quic(&mut self, link: Arc<Link>) -> Result<Connection, ClientError> {
+        let ledger = self.client.ledger().await?.id();
+        let from = match self.from.parse::<ResumeToken>() {
+            Ok(token) if token.is_of(&ledger) => token.next,
+            Ok(_) => return Err(ClientError::Config("the resume token is of another ledger".to_owned())),
+            Err(_) if self.from == START => Index::new(0),
+            Err(_) => return Err(ClientError::Config("this is no resume token".to_owned())),
+        };
+        self.ledger = ResumeToken::new(&ledger, from).ledger;
+        Ok(Connection::Quic(Box::new(QuicFeed::open(link, from, self.filter).await?)))
     }
 
     fn check_place(&mut self, event: &LoggedEvent) -> Result<(), ClientError> {
@@ -224,25 +271,39 @@ impl Feed {
     }
 }
 
-impl Connection {
-    async fn line(&mut self, path: &str, idle: Duration) -> Result<Next, ClientError> {
+impl Lines {
+    async fn next(&mut self, idle: Duration) -> Result<Next, ClientError> {
+        let Some(line) = self.line(idle).await? else { return Ok(Next::Ended(None)) };
+        let head: LineHead = read(&line)?;
+        match head.kind.as_str() {
+            "event" => {
+                let EventLine { record } = read(&line)?;
+                Ok(Next::Event(Box::new(LoggedEvent::check(record, PATH)?), head.token))
+            }
+            "heartbeat" => Ok(Next::Heartbeat(head.token)),
+            "end" => Ok(Next::Ended(Some(head.token))),
+            _ => Err(ClientError::malformed(PATH, "a line of a kind that this client does not know")),
+        }
+    }
+
+    async fn line(&mut self, idle: Duration) -> Result<Option<Bytes>, ClientError> {
         loop {
             if let Some(at) = self.buffer.iter().position(|&byte| byte == b'\n') {
                 let line = self.buffer.split_to(at).freeze();
                 self.buffer.advance(1);
-                return Ok(Next::Line(line));
+                return Ok(Some(line));
             }
             if self.buffer.len() > LINE_BYTES_MAX {
-                return Err(ClientError::malformed(path, "a line of the feed is longer than any should be"));
+                return Err(ClientError::malformed(PATH, "a line of the feed is longer than any should be"));
             }
-            let no_answer = |source| ClientError::NoAnswer { path: path.to_owned(), source };
+            let no_answer = |source| ClientError::NoAnswer { path: PATH.to_owned(), source };
             match tokio::time::timeout(idle, self.response.chunk()).await {
                 Ok(chunk) => match chunk.map_err(no_answer)? {
                     Some(chunk) => self.buffer.extend_from_slice(&chunk),
-                    None => return Ok(Next::Ended),
+                    None => return Ok(None),
                 },
                 // Not even a heartbeat: the connection is dead without having said so.
-                Err(_) => return Ok(Next::Ended),
+                Err(_) => return Ok(None),
             }
         }
     }

@@ -35,6 +35,21 @@ impl KeyBook {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied()
     }
 
+    /// The keys that signed the frames, in their order; neighbours by the same signer cost one look.
+    pub(crate) async fn of_frames(&self, http: &Http, frames: &[Frame]) -> Result<Vec<PublicKey>, ClientError> {
+        let mut keys: Vec<PublicKey> = Vec::with_capacity(frames.len());
+        let mut last: Option<(&Frame, PublicKey)> = None;
+        for frame in frames {
+            let key = match last {
+                Some((other, key)) if is_same_signer(other, frame) => key,
+                _ => self.of_frame(http, frame).await?,
+            };
+            last = Some((frame, key));
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
     /// The key that signed the frame.
     pub(crate) async fn of_frame(&self, http: &Http, frame: &Frame) -> Result<PublicKey, ClientError> {
         let (agent, key_id) = (frame.agent_id(), frame.key_id());
@@ -58,4 +73,8 @@ impl KeyBook {
         self.know(own.0, agent, key_id, signed.public_key);
         Ok(signed.public_key)
     }
+}
+
+fn is_same_signer(one: &Frame, other: &Frame) -> bool {
+    one.agent_id() == other.agent_id() && one.key_id() == other.key_id() && one.stream() == other.stream()
 }

@@ -1,6 +1,6 @@
 //! The Rust client: submits signed events, and believes nothing it is not shown.
 //!
-//! *In scope*: submission with retries under the same event ids (so exactly once in the log), receipts verified
+//! *In scope*: submission over QUIC and HTTP with retries under the same event ids (so exactly once in the log), receipts verified
 //! against pinned keys, fork detection over every checkpoint seen, the ordered feed with resume, reads, offline
 //! bundles, keys and tenants over the operator's calls. *Out of scope*: holding private keys for long, storage; the
 //! caller keeps events until their receipts are in, and the newest checkpoint between runs ([`Client::seen`]).
@@ -29,6 +29,9 @@
 //! # Ok(()) }
 //! ```
 //!
+//! Submissions and feeds go over QUIC where there is an address for it and it gets through, and over HTTP else
+//! ([`Door`]); everything else goes over HTTP. [`Client::pipeline`] keeps many submissions in flight.
+//!
 //! Errors say by [`ClientError::class`] what to do: `Reject` (fix the request), `Retry` (later, same event ids),
 //! `Fatal` (the server's answer does not hold: stop, and keep what the error carries).
 
@@ -38,9 +41,13 @@ mod client;
 mod error;
 mod follow;
 mod keys;
+mod pin;
+mod prove;
+mod quic;
 mod read;
 mod retry;
 mod submit;
+mod tls;
 mod transport;
 mod watch;
 
@@ -48,9 +55,11 @@ pub use agent::{Agent, EventDraft, new_event_id};
 pub use client::{Client, ClientBuilder, Trust, Wire};
 pub use error::{Class, ClientError, ForkEvidence, Refusal};
 pub use follow::{Feed, FollowFrom};
+pub use prove::{ProvenEvent, ProvenSubmission};
+pub use quic::{Door, DoorCounts, Pending, PipelineBounds};
 pub use read::{LoggedEvent, Page};
 pub use retry::RetryPolicy;
-pub use submit::{ProvenReceipt, Rejected, SubmitOutcome};
+pub use submit::{ProvenReceipt, Rejected, SubmitOutcome, SubmitPipeline};
 pub use tally_api as api;
 pub use tally_verify as verify;
 pub use transport::ApiKey;

@@ -47,17 +47,26 @@ impl LoggedEvent {
             sequenced_at: record.sequenced_at,
             public_key: record.public_key,
         };
-        let failed = |check, why: &str| ClientError::Unproven(CheckFailed { check, why: why.to_owned() });
+        let event = Self::of(frame, placed)?;
+        if event.leaf_hash != record.leaf_hash {
+            return Err(failed(Check::Leaf, "event and place give another leaf than stated"));
+        }
+        Ok(event)
+    }
+
+    /// An event and the place it is said to have.
+    pub(crate) fn of(frame: Frame, placed: Placed) -> Result<Self, ClientError> {
         frame.check_payload().map_err(|error| failed(Check::PayloadHash, &error.to_string()))?;
         if !key::verify(&placed.public_key, frame.signing_hash().as_bytes(), &frame.signature()) {
             return Err(failed(Check::AgentSignature, "the signature is not this key's over this event"));
         }
         let leaf_hash = placed.entry_of(&frame).leaf_hash();
-        if leaf_hash != record.leaf_hash {
-            return Err(failed(Check::Leaf, "event and place give another leaf than stated"));
-        }
         Ok(Self { frame, placed, leaf_hash })
     }
+}
+
+fn failed(check: Check, why: &str) -> ClientError {
+    ClientError::Unproven(CheckFailed { check, why: why.to_owned() })
 }
 
 impl Client {

@@ -1,7 +1,7 @@
 //! Submission: events in, proven receipts out.
 //!
-//! Takes signed frames; sends them in requests within the server's bounds, each retried under the same event ids;
-//! gives one outcome per event, in order. A receipt is handed out only after its leaf, path, checkpoint signature and
+//! Takes signed frames; sends them within the server's bounds, over QUIC all at once ([`Pipeline`]) or over HTTP in
+//! requests, each retried under the same event ids; gives one outcome per event, in order. A receipt is handed out only after its leaf, path, checkpoint signature and
 //! the checkpoint's place in the seen history were checked. An error leaves unknown which events are in the log:
 //! submit the same frames again, those that are in come back as duplicates with their first place.
 
@@ -20,6 +20,7 @@ use tally_verify::{Bundle, Ledger, Placed, verify_receipt};
 
 use crate::client::{Client, Wire};
 use crate::error::ClientError;
+use crate::quic::{Pending, Pipeline, PipelineBounds};
 use crate::transport::Request;
 use crate::watch::SeenCheckpoint;
 
@@ -95,13 +96,67 @@ impl SubmitOutcome {
     }
 }
 
+/// A pipeline of a client: many submissions in flight, each with its own answer.
+#[derive(Debug, Clone)]
+pub struct SubmitPipeline {
+    client: Client,
+    pipeline: Pipeline,
+}
+
+impl SubmitPipeline {
+    /// Sends a submission of 1 to 1000 events and at most 10 MiB as soon as there is room for it. The server takes
+    /// submissions in this order, except those that it refused for now or that had to go over HTTP.
+    ///
+    /// # Errors
+    /// [`ClientError::Config`]: too few events, or too many.
+    pub async fn submit(&self, events: Vec<Frame>) -> Result<Pending, ClientError> {
+        self.pipeline.send(&self.client, events).await
+    }
+}
+
 impl Client {
-    /// Submits events and awaits their receipts. More than a request takes are sent in several, one after the other;
-    /// for more speed call this concurrently.
+    /// Submits events and awaits their receipts, each with an inclusion path of its own. More than a request takes are
+    /// sent in several: over QUIC together, over HTTP one after the other. For streams of events see
+    /// [`Client::pipeline`].
     ///
     /// # Errors
     /// See [`ClientError::class`]. Whether some of the events are in the log is then unknown: submit them again.
     pub async fn submit(&self, events: &[Frame]) -> Result<Vec<SubmitOutcome>, ClientError> {
+        let Some(door) = self.shared.door.as_ref().filter(|_| self.shared.wire == Wire::Frames) else {
+            return self.submit_over_http(events).await;
+        };
+        let bounds = PipelineBounds::STANDARD;
+        let pipeline = self
+            .shared
+            .pipeline
+            .get_or_init(|| Pipeline::new(Some(Arc::clone(door)), self.shared.http.retry(), bounds));
+        let mut pending = Vec::new();
+        for part in parts(events, EVENTS_PER_REQUEST_MAX, BODY_BYTES_MAX) {
+            pending.push(pipeline.send(self, part.to_vec()).await?);
+        }
+        let mut outcomes = Vec::with_capacity(events.len());
+        for pending in pending {
+            outcomes.extend(pending.proven().await?.into_outcomes()?);
+        }
+        Ok(outcomes)
+    }
+
+    /// A way into the log for many submissions at once: they are in flight together, within the bounds, and each
+    /// has its own answer ([`Pending::proven`](crate::Pending::proven)).
+    #[must_use]
+    pub fn pipeline(&self, bounds: PipelineBounds) -> SubmitPipeline {
+        let pipeline = Pipeline::new(self.shared.door.clone(), self.shared.http.retry(), bounds);
+        SubmitPipeline { client: self.clone(), pipeline }
+    }
+
+    /// A pipeline's submission that QUIC does not take; a few at a time, so that a wide window does not become as
+    /// many connections.
+    pub(crate) async fn submit_as_fallback(&self, events: &[Frame]) -> Result<Vec<SubmitOutcome>, ClientError> {
+        let _lane = self.shared.fallback_lanes.acquire().await;
+        self.submit_over_http(events).await
+    }
+
+    async fn submit_over_http(&self, events: &[Frame]) -> Result<Vec<SubmitOutcome>, ClientError> {
         let mut outcomes = Vec::with_capacity(events.len());
         let bytes_max = match self.shared.wire {
             Wire::Frames => BODY_BYTES_MAX,

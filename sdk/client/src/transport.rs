@@ -1,7 +1,6 @@
 //! HTTP: one request with its retries, and what the answers mean. The only file that speaks reqwest.
 
 use core::fmt;
-use std::sync::Once;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +12,7 @@ use tally_api::error::{ErrorBody, ErrorCode};
 
 use crate::error::{ClientError, Refusal};
 use crate::retry::RetryPolicy;
+use crate::tls::{TlsConfig, install_crypto};
 
 /// No answer that the client asks for is longer: a page holds at most 1000 events or 16 MiB.
 const ANSWER_BYTES_MAX: usize = 64 << 20;
@@ -26,6 +26,13 @@ impl ApiKey {
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+}
+
+impl ApiKey {
+    /// The key's text.
+    pub(crate) fn text(&self) -> &str {
+        &self.0
     }
 }
 
@@ -43,7 +50,7 @@ pub(crate) struct TransportConfig {
     pub(crate) request_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     pub(crate) feed_idle_timeout: Duration,
-    pub(crate) root_certificates_pem: Vec<Vec<u8>>,
+    pub(crate) tls: TlsConfig,
     pub(crate) retry: RetryPolicy,
 }
 
@@ -134,13 +141,21 @@ impl Http {
             .default_headers(headers)
             .connect_timeout(config.connect_timeout)
             .redirect(reqwest::redirect::Policy::none());
+        let tls = &config.tls;
         let mut roots = Vec::new();
-        for pem in &config.root_certificates_pem {
+        // A pinned certificate stands alone, here as its own root.
+        for pem in tls.pinned_pem.as_ref().map_or(&tls.roots_pem[..], core::slice::from_ref) {
             let parsed = reqwest::Certificate::from_pem_bundle(pem);
             roots.extend(parsed.map_err(|_| ClientError::Config("a root certificate is not PEM".to_owned()))?);
         }
         if !roots.is_empty() {
             builder = builder.tls_certs_only(roots);
+        }
+        if let Some(identity) = &tls.identity_pem {
+            let pem = [&identity.key_pem[..], b"\n", &identity.chain_pem].concat();
+            let identity = reqwest::Identity::from_pem(&pem);
+            let wrong = |_| ClientError::Config("the client certificate or key is not PEM".to_owned());
+            builder = builder.identity(identity.map_err(wrong)?);
         }
         let client = builder.build().map_err(|error| ClientError::Config(error.to_string()))?;
         let (request_timeout, feed_idle_timeout) = (config.request_timeout, config.feed_idle_timeout);
@@ -183,6 +198,10 @@ impl Http {
         if response.status() == StatusCode::OK { Ok(response) } else { Err(self.refusal(path, response).await) }
     }
 
+    pub(crate) const fn retry(&self) -> RetryPolicy {
+        self.retry
+    }
+
     /// How long an open feed may be silent, heartbeats included, before it counts as broken.
     pub(crate) const fn feed_idle_timeout(&self) -> Duration {
         self.feed_idle_timeout
@@ -192,6 +211,7 @@ impl Http {
     pub(crate) fn pause_after(&self, error: &ClientError, attempt: u32, repeat: Repeat) -> Option<Duration> {
         let retry_after = match error {
             ClientError::NoAnswer { source, .. } if repeat != Repeat::IfNothingDone || source.is_connect() => None,
+            ClientError::NoConnection { .. } if repeat != Repeat::IfNothingDone => None,
             ClientError::Refused(refusal) if repeat.after(refusal) => refusal.retry_after,
             _ => return None,
         };
@@ -259,19 +279,9 @@ async fn read_bounded(mut response: Response, path: &str) -> Result<Bytes, Clien
 }
 
 /// For jitter only. Without random bytes the pause is merely the same each time.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_or(u64::MAX, |()| u64::from_le_bytes(bytes))
-}
-
-/// rustls wants one cryptographic provider per process; a program that has installed its own keeps it.
-fn install_crypto() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        if rustls::crypto::CryptoProvider::get_default().is_none() {
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        }
-    });
 }
 
 /// A text as one segment of a path (RFC 3986: all but unreserved characters are percent-encoded).

@@ -5,12 +5,16 @@
 //! accepted lies on one line, whatever the server shows to others. A pair that cannot be joined is a fork.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tally_api::proof::Consistency;
 use tally_protocol::checkpoint::Checkpoint;
+use tally_protocol::quic::{Outcome, Span};
 use tally_verify::{ExtensionError, Ledger, verify_extension};
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
 
+use crate::client::Client;
 use crate::error::{ClientError, ForkEvidence};
 use crate::transport::{Http, Request};
 
@@ -25,11 +29,17 @@ pub struct SeenCheckpoint {
 
 /// How many checkpoints are remembered by their note, so that receipts of one run cost one look.
 const RECENT_MAX: usize = 64;
+/// How many proofs are asked for at once, when checkpoints come faster than the server's answers.
+const PROOFS_MAX: usize = 16;
+/// How many checkpoints of one stream are kept; outcomes refer to the last few.
+const SENT_MAX: usize = 1024;
 
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     newest: tokio::sync::Mutex<Option<Arc<SeenCheckpoint>>>,
     recent: Mutex<VecDeque<Arc<SeenCheckpoint>>>,
+    /// Opened, and not yet joined to the others.
+    waiting: Mutex<Vec<Arc<SeenCheckpoint>>>,
 }
 
 impl Watch {
@@ -43,7 +53,8 @@ impl Watch {
         self.newest.lock().await.clone()
     }
 
-    /// Opens a note and joins it to what was seen.
+    /// Opens a note and joins it to what was seen. Who finds others waiting joins theirs too, so that many checkpoints
+    /// wait for one answer of the server and not for one after the other.
     pub(crate) async fn take(
         &self,
         http: &Http,
@@ -55,33 +66,109 @@ impl Watch {
         }
         let checkpoint = ledger.open_checkpoint(note)?;
         let taken = Arc::new(SeenCheckpoint { checkpoint, note: note.to_owned() });
+        lock(&self.waiting).push(Arc::clone(&taken));
         let mut newest = self.newest.lock().await;
-        match &*newest {
-            None => *newest = Some(Arc::clone(&taken)),
-            Some(seen) if seen.checkpoint.size <= taken.checkpoint.size => {
-                join(http, seen, &taken).await?;
-                *newest = Some(Arc::clone(&taken));
-            }
-            // Answers overtake each other; an older one must lie on the same line.
-            Some(seen) => join(http, &taken, seen).await?,
+        if let Some(known) = self.known(note) {
+            return Ok(known);
         }
+        let batch = self.batch_with(&taken);
+        let mut line: Vec<_> = newest.iter().cloned().chain(batch.iter().cloned()).collect();
+        line.sort_by_key(|seen| seen.checkpoint.size);
+        join_line(http, &line).await?;
+        *newest = line.last().cloned();
         drop(newest);
-        self.remember(&taken);
+        batch.iter().for_each(|seen| self.remember(seen));
         Ok(taken)
     }
 
+    /// This one and others that wait; those that are left out find their turn by themselves.
+    fn batch_with(&self, taken: &Arc<SeenCheckpoint>) -> Vec<Arc<SeenCheckpoint>> {
+        let mut waiting = lock(&self.waiting);
+        waiting.retain(|other| other.note != taken.note && self.known(&other.note).is_none());
+        let count = waiting.len().min(PROOFS_MAX - 1);
+        let mut batch: Vec<_> = waiting.drain(..count).collect();
+        batch.dedup_by(|one, other| one.note == other.note);
+        batch.push(Arc::clone(taken));
+        batch
+    }
+
     fn known(&self, note: &str) -> Option<Arc<SeenCheckpoint>> {
-        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.iter().rev().find(|seen| seen.note == note).cloned()
+        lock(&self.recent).iter().rev().find(|seen| seen.note == note).cloned()
     }
 
     fn remember(&self, seen: &Arc<SeenCheckpoint>) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut recent = lock(&self.recent);
         if recent.len() == RECENT_MAX {
             recent.pop_front();
         }
         recent.push_back(Arc::clone(seen));
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A checkpoint as a stream of outcomes sent it; opened by the first who needs it.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    note: String,
+    seen: OnceCell<Arc<SeenCheckpoint>>,
+}
+
+impl Sent {
+    pub(crate) async fn open(&self, client: &Client) -> Result<Arc<SeenCheckpoint>, ClientError> {
+        self.seen.get_or_try_init(|| client.take_checkpoint(&self.note)).await.cloned()
+    }
+}
+
+/// The checkpoints of one stream, by the ids it gave them.
+#[derive(Debug, Default)]
+pub(crate) struct SentCheckpoints(VecDeque<(u32, Arc<Sent>)>);
+
+impl SentCheckpoints {
+    /// The next one; ids rise.
+    pub(crate) fn take(&mut self, id: u32, note: &str) -> Result<(), String> {
+        if self.0.back().is_some_and(|(last, _)| *last >= id) {
+            return Err("the ids of checkpoints do not rise".to_owned());
+        }
+        if self.0.len() == SENT_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((id, Arc::new(Sent { note: note.to_owned(), seen: OnceCell::new() })));
+        Ok(())
+    }
+
+    /// Those that an outcome refers to.
+    pub(crate) fn named_by(&self, outcome: &Outcome) -> Result<Vec<(u32, Arc<Sent>)>, String> {
+        let mut named: Vec<(u32, Arc<Sent>)> = Vec::new();
+        let duplicates = outcome.spans().iter().filter_map(|span| match span {
+            Span::Duplicate(duplicate) => Some(duplicate.checkpoint),
+            Span::Placed { .. } | Span::Rejected(_) => None,
+        });
+        for id in outcome.checkpoint().into_iter().chain(duplicates) {
+            if named.last().is_some_and(|(last, _)| *last == id) || named.iter().any(|(known, _)| *known == id) {
+                continue;
+            }
+            let at = self.0.binary_search_by_key(&id, |(known, _)| *known);
+            let at = at.map_err(|_| "an outcome names a checkpoint that was not sent")?;
+            named.push((id, Arc::clone(&self.0[at].1)));
+        }
+        Ok(named)
+    }
+}
+
+/// Shows that each extends the one before it, with the proofs asked for at once.
+async fn join_line(http: &Http, line: &[Arc<SeenCheckpoint>]) -> Result<(), ClientError> {
+    let mut proofs = JoinSet::new();
+    for pair in line.windows(2) {
+        let (http, older, newer) = (http.clone(), Arc::clone(&pair[0]), Arc::clone(&pair[1]));
+        proofs.spawn(async move { join(&http, &older, &newer).await });
+    }
+    while let Some(proof) = proofs.join_next().await {
+        proof.map_err(|error| ClientError::malformed("/v1/proofs/consistency", error))??;
+    }
+    Ok(())
 }
 
 /// Shows that `newer` extends `older`, with a path from the server.

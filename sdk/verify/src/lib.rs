@@ -17,6 +17,7 @@ mod consistency;
 mod ledger;
 mod receipt;
 mod report;
+mod submission;
 mod tlog_proof;
 
 pub use audit::{Finding, LogAudit, Place, Rule, Signed, Tally, Verdict};
@@ -25,4 +26,5 @@ pub use consistency::{ExtensionError, verify_extension};
 pub use ledger::{Ledger, TrustRoot, open_checkpoint};
 pub use receipt::{Placed, verify_receipt, verify_receipt_of_stranger};
 pub use report::{Check, CheckFailed, Line, Outcome, Proven, Report};
+pub use submission::{paths_of, verify_together};
 pub use tlog_proof::verify_tlog_proof;

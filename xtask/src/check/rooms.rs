@@ -65,6 +65,7 @@ const ROOMS: &[Room] = &[
         &["sequencer/gateway/src/quic", "sdk/client/src/quic", "bench/src/quic.rs"],
     ),
     room("socket2", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
+    room("rustls-platform-verifier", &["tally-client"], &["sdk/client/src/tls.rs"]),
     room("reqwest", &["tally-client"], &[]),
     // the binary and its measurements
     room("clap", &["tally", "tally-bench"], &[]),
@@ -74,7 +75,7 @@ const ROOMS: &[Room] = &[
     room("rustix", &["tally"], &[]),
     room("rcgen", &["tally"], &["sequencer/node/src/commands/dev", "sequencer/gateway/tests", "sdk/client/tests"]),
     room("tracing-subscriber", &["tally"], &["sequencer/node/src/telemetry"]),
-    room("tracing", &["tally-gateway", "tally"], &[]),
+    room("tracing", &["tally-gateway", "tally-client", "tally"], &[]),
     // shapes, errors and cheap bytes: everywhere above the floor that needs them
     room("serde", &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally"], &[]),
     room("serde_json", JSON, &[]),
