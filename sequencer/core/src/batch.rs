@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use tally_merkle::ves_root;
 use tally_protocol::batch::Commitment;
-use tally_protocol::hash::{self, StateRoot, VesLeaf};
+use tally_protocol::hash::{self, SigningHash, StateRoot};
 use tally_protocol::id::{Index, Sequence, Stream, TreeSize};
+use tally_protocol::key::Signature;
 use tally_protocol::time::LogTime;
 use tally_storage::{Batch, Durability, StorageError};
 
@@ -45,10 +46,10 @@ pub(crate) fn commit_to(shared: &Shared, end: TreeSize) -> Result<(), StorageErr
     }
 }
 
-/// The leaves of one stream in a round.
+/// The events of one stream in a round.
 struct Group {
     first: Sequence,
-    leaves: Vec<VesLeaf>,
+    events: Vec<(SigningHash, Signature)>,
     committed_at: LogTime,
 }
 
@@ -74,16 +75,16 @@ fn gather(shared: &Shared, from: Index, to: Index) -> Result<BTreeMap<Stream, Gr
     let mut next = from;
     while next < to {
         let Some(run) = shared.log.run_containing(next)? else { break };
-        for record in run.records().filter(|record| record.index >= from && record.index < to) {
+        let records: Vec<_> = run.records().filter(|record| record.index >= from && record.index < to).collect();
+        let hashes = hash::signing_many(records.iter().map(|record| record.frame.preimage()));
+        for (record, signing_hash) in records.iter().zip(hashes) {
             next = record.index.next();
-            let (stream, frame) = (record.frame.stream(), &record.frame);
-            let leaf = hash::ves_leaf(&stream, record.sequence, &frame.signing_hash(), frame.signature().as_bytes());
-            let group = groups.entry(stream).or_insert_with(|| Group {
+            let group = groups.entry(record.frame.stream()).or_insert_with(|| Group {
                 first: record.sequence,
-                leaves: Vec::new(),
+                events: Vec::new(),
                 committed_at: record.sequenced_at,
             });
-            group.leaves.push(leaf);
+            group.events.push((signing_hash, record.frame.signature()));
             // Log time, not the wall: a round that is repeated after a crash makes the same commitment.
             group.committed_at = record.sequenced_at;
         }
@@ -93,8 +94,14 @@ fn gather(shared: &Shared, from: Index, to: Index) -> Result<BTreeMap<Stream, Gr
 
 fn commit(shared: &Shared, stream: Stream, group: &Group, previous: Option<&Commitment>) -> Commitment {
     let state = previous.map_or(StateRoot::ZERO, |previous| previous.new_state_root);
-    let root = ves_root(&group.leaves);
+    let first = group.first.get();
+    let events = group.events.iter().zip(first..);
+    let leaves = hash::ves_leaf_many(
+        &stream,
+        events.map(|((signing_hash, signature), at)| (Sequence::new(at), signing_hash, signature.as_bytes())),
+    );
+    let root = ves_root(&leaves);
     // The bounds of a commitment are wider than a round's.
-    Commitment::new(&shared.ledger.ledger_id, stream, group.first, group.leaves.len(), root, state, group.committed_at)
+    Commitment::new(&shared.ledger.ledger_id, stream, group.first, leaves.len(), root, state, group.committed_at)
         .expect("a round makes a valid commitment")
 }

@@ -101,6 +101,12 @@ impl Control {
         }
     }
 
+    /// Rises with each change of this state.
+    #[must_use]
+    pub const fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// A tenant.
     #[must_use]
     pub fn tenant(&self, tenant: TenantId) -> Option<TenantInfo> {

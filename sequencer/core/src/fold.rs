@@ -42,17 +42,16 @@ pub(crate) struct Grown {
     pub(crate) tiles: Vec<FullTile>,
 }
 
-/// The leaf of one event.
-pub(crate) fn leaf_of(event: &OrderedEvent) -> LeafHash {
-    EventEntry {
+/// The leaves of events, hashed together.
+fn leaves_of(events: &[OrderedEvent]) -> Vec<LeafHash> {
+    EventEntry::leaf_hash_many(events.iter().map(|event| EventEntry {
         stream: event.frame.stream(),
         sequence: event.sequence,
         signing_hash: event.signing_hash,
         signature: event.frame.signature(),
         public_key: event.public_key,
         sequenced_at: event.sequenced_at,
-    }
-    .leaf_hash()
+    }))
 }
 
 impl Tree {
@@ -73,7 +72,7 @@ impl Tree {
         let runs: Vec<FoldedRun> = group
             .into_iter()
             .map(Durable::into_run)
-            .map(|run| FoldedRun { leaves: run.events.iter().map(leaf_of).collect(), run })
+            .map(|run| FoldedRun { leaves: leaves_of(&run.events), run })
             .collect();
         let leaves: Vec<LeafHash> = runs.iter().flat_map(|run| run.leaves.iter().copied()).collect();
         let grown = (!leaves.is_empty()).then(|| self.grow(&leaves));

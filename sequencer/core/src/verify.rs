@@ -18,13 +18,16 @@ use std::sync::{Arc, Mutex};
 use crossbeam_channel::{Receiver, Sender, select};
 use rand_core::{TryCryptoRng, TryRng};
 use tally_protocol::error::{Reject, RejectCode};
-use tally_protocol::frame::Frame;
+use tally_protocol::frame::{Frame, FrameError};
 use tally_protocol::hash::SigningHash;
-use tally_protocol::key::{PublicKey, VerifyItem, verify_batch};
+use tally_protocol::id::{AgentId, KeyId, Stream};
+use tally_protocol::key::{PreparedItem, PreparedKey, PublicKey, verify_prepared};
 use tally_protocol::time::LogTime;
 
 use crate::admit::{Admitted, Lane, Reply};
+use crate::control::Control;
 use crate::failpoint;
+use crate::order::FastHash;
 use crate::shared::{Shared, lock, read};
 
 /// An event whose form, payload and signature are right under the key of the stated generation.
@@ -78,7 +81,7 @@ pub(crate) struct Queues {
 
 /// One worker's life: until the door closes.
 pub(crate) fn run(shared: &Arc<Shared>, queues: &Queues, next: &Sender<Verified>) {
-    let mut random = SystemRandom::new();
+    let mut worker = Worker { keys: KeyRing::new(), random: SystemRandom::new() };
     let mut share = Share::default();
     while let Some((queue, first)) = take(queues, &share) {
         let suspect = matches!(queue, Queue::Suspect);
@@ -94,7 +97,7 @@ pub(crate) fn run(shared: &Arc<Shared>, queues: &Queues, next: &Sender<Verified>
             gathered.push(more);
         }
         let start = shared.clock.monotonic_micros();
-        let verified = verify(shared, gathered, &mut random);
+        let verified = verify(shared, gathered, &mut worker);
         share.spend(suspect, shared.clock.monotonic_micros().saturating_sub(start));
         for verified in verified {
             failpoint::hit("verify.done");
@@ -208,49 +211,136 @@ impl Suspects {
     }
 }
 
+/// What a worker keeps between batches.
+struct Worker {
+    keys: KeyRing,
+    random: SystemRandom,
+}
+
+/// An agent's key as an event names it.
+type KeyName = (Stream, AgentId, KeyId);
+
+/// Keys of control state with their points decoded: decoding takes as long as a third of a verification.
+struct KeyRing {
+    /// Of control state when these were taken from it; another one empties the ring.
+    generation: u64,
+    places: HashMap<KeyName, usize, FastHash>,
+    keys: Vec<(u64, PreparedKey)>,
+}
+
+/// Keys a worker keeps: 13 MB. Past it, all are forgotten and found again.
+const RING_MAX: usize = 65_536;
+
+impl KeyRing {
+    fn new() -> Self {
+        Self { generation: 0, places: HashMap::default(), keys: Vec::new() }
+    }
+
+    /// Makes sure that what is kept is what control state says, and that a batch's keys find room.
+    fn refresh(&mut self, control: &Control, most: usize) {
+        if self.generation != control.generation() || self.keys.len() + most > RING_MAX {
+            self.places.clear();
+            self.keys.clear();
+            self.generation = control.generation();
+        }
+    }
+
+    /// Where the key is in the ring.
+    fn find(&mut self, control: &Control, name: KeyName) -> Result<usize, Reject> {
+        if let Some(place) = self.places.get(&name) {
+            return Ok(*place);
+        }
+        let key = control.find_key(&name.0, name.1, name.2);
+        let key = key.ok_or_else(|| Reject::new(RejectCode::AgentKeyInvalid, "the agent has no such key"))?;
+        let prepared = PreparedKey::new(&key.public_key).ok_or_else(bad_signature)?;
+        self.places.insert(name, self.keys.len());
+        self.keys.push((key.generation, prepared));
+        Ok(self.keys.len() - 1)
+    }
+}
+
+fn bad_signature() -> Reject {
+    Reject::new(RejectCode::InvalidSignature, "the agent's signature does not verify")
+}
+
+/// An event on its way through this stage.
+struct Checked {
+    frame: Frame,
+    signing_hash: SigningHash,
+    created_at: LogTime,
+    /// Where its key is in the ring.
+    key: usize,
+}
+
 /// Checks a batch of submissions.
-fn verify(shared: &Shared, gathered: Vec<Admitted>, random: &mut SystemRandom) -> Vec<Verified> {
-    let mut submissions: Vec<Verified> = gathered
-        .into_iter()
-        .map(|admitted| Verified {
-            events: admitted.frames.into_iter().map(check_form).collect(),
-            reply: admitted.reply,
-        })
-        .collect();
-    look_up_keys(shared, &mut submissions);
-    check_signatures(shared, &mut submissions, random);
+fn verify(shared: &Shared, gathered: Vec<Admitted>, worker: &mut Worker) -> Vec<Verified> {
+    let counts: Vec<usize> = gathered.iter().map(|admitted| admitted.frames.len()).collect();
+    let (replies, frames): (Vec<Reply>, Vec<Vec<Frame>>) =
+        gathered.into_iter().map(|admitted| (admitted.reply, admitted.frames)).unzip();
+    let mut events = check_forms(frames.into_iter().flatten().collect());
+    look_up_keys(shared, &mut events, &mut worker.keys);
+    check_signatures(shared, &mut events, worker);
+    let mut events = events.into_iter();
+    let mut submissions = Vec::with_capacity(replies.len());
+    for (reply, count) in replies.into_iter().zip(counts) {
+        let events: Vec<_> =
+            events.by_ref().take(count).map(|event| event.map(|event| worker.keys.finish(event))).collect();
+        judge(shared, reply.lane(), &events);
+        submissions.push(Verified { events, reply });
+    }
+    shared.metrics.suspect_lanes.set(shared.suspects.count() as u64);
     submissions
 }
 
-/// What an event says of itself: payload, time.
-fn check_form(frame: Frame) -> Result<VerifiedEvent, Reject> {
-    frame.check_payload().map_err(|error| error.reject())?;
-    let created_at = frame.created_at_time().map_err(|_| {
-        Reject::of_field(RejectCode::SchemaValidation, "created_at", "created_at is not an RFC 3339 date and time")
-    })?;
-    let signing_hash = frame.signing_hash();
-    Ok(VerifiedEvent { frame, signing_hash, public_key: PublicKey::from_bytes([0; 32]), generation: 0, created_at })
+impl KeyRing {
+    fn finish(&self, event: Checked) -> VerifiedEvent {
+        let Checked { frame, signing_hash, created_at, key } = event;
+        let (generation, key) = &self.keys[key];
+        VerifiedEvent { frame, signing_hash, created_at, public_key: key.public_key(), generation: *generation }
+    }
 }
 
-fn look_up_keys(shared: &Shared, submissions: &mut [Verified]) {
+/// Notes what a lane's signatures were worth.
+fn judge(shared: &Shared, lane: Lane, events: &[Result<VerifiedEvent, Reject>]) {
+    let good = events.iter().filter(|event| event.is_ok()).count();
+    let is_bad =
+        |event: &&Result<_, Reject>| matches!(event, Err(reject) if reject.code == RejectCode::InvalidSignature);
+    shared.suspects.judge(lane, good, events.iter().filter(is_bad).count());
+}
+
+/// What each event says of itself: payload, time. The frames are hashed together.
+fn check_forms(frames: Vec<Frame>) -> Vec<Result<Checked, Reject>> {
+    let hashes = Frame::check_many(&frames.iter().collect::<Vec<_>>());
+    let check = |(frame, signing_hash): (Frame, Result<SigningHash, FrameError>)| {
+        let signing_hash = signing_hash.map_err(|error| error.reject())?;
+        let created_at = frame.created_at_time().map_err(|_| {
+            Reject::of_field(RejectCode::SchemaValidation, "created_at", "created_at is not an RFC 3339 date and time")
+        })?;
+        Ok(Checked { frame, signing_hash, created_at, key: 0 })
+    };
+    frames.into_iter().zip(hashes).map(check).collect()
+}
+
+fn look_up_keys(shared: &Shared, events: &mut [Result<Checked, Reject>], keys: &mut KeyRing) {
     let control = read(&shared.control);
-    for slot in submissions.iter_mut().flat_map(|submission| &mut submission.events) {
+    keys.refresh(&control, events.len());
+    for slot in events {
         let Ok(event) = slot else { continue };
-        let frame = &event.frame;
-        match control.find_key(&frame.stream(), frame.agent_id(), frame.key_id()) {
-            Some(key) => (event.public_key, event.generation) = (key.public_key, key.generation),
-            None => *slot = Err(Reject::new(RejectCode::AgentKeyInvalid, "the agent has no such key")),
+        let name = (event.frame.stream(), event.frame.agent_id(), event.frame.key_id());
+        match keys.find(&control, name) {
+            Ok(key) => event.key = key,
+            Err(reject) => *slot = Err(reject),
         }
     }
 }
 
-fn check_signatures(shared: &Shared, submissions: &mut [Verified], random: &mut SystemRandom) {
-    let items: Vec<VerifyItem> = submissions
+fn check_signatures(shared: &Shared, events: &mut [Result<Checked, Reject>], worker: &mut Worker) {
+    let keys = &worker.keys.keys;
+    let items: Vec<PreparedItem<'_>> = events
         .iter()
-        .flat_map(|submission| &submission.events)
         .flatten()
-        .map(|event| VerifyItem {
-            public_key: event.public_key,
+        .map(|event| PreparedItem {
+            key: &keys[event.key].1,
             message: *event.signing_hash.as_bytes(),
             signature: event.frame.signature(),
         })
@@ -259,26 +349,18 @@ fn check_signatures(shared: &Shared, submissions: &mut [Verified], random: &mut 
         return;
     }
     let start = shared.clock.monotonic_micros();
-    let good = verify_batch(&items, random);
+    let good = verify_prepared(&items, &mut worker.random);
     shared.metrics.verify_batch_signatures.observe(items.len() as u64);
     shared.metrics.verify_micros.observe(shared.clock.monotonic_micros().saturating_sub(start));
-    if !good.iter().all(|good| *good) {
-        shared.metrics.verify_batches_bisected.add(1);
+    if good.iter().all(|good| *good) {
+        return;
     }
-    let mut good = good.into_iter();
-    for Verified { events, reply } in submissions {
-        let (mut right, mut wrong) = (0, 0);
-        for (slot, good) in events.iter_mut().filter(|slot| slot.is_ok()).zip(&mut good) {
-            if good {
-                right += 1;
-            } else {
-                wrong += 1;
-                *slot = Err(Reject::new(RejectCode::InvalidSignature, "the agent's signature does not verify"));
-            }
+    shared.metrics.verify_batches_bisected.add(1);
+    for (slot, good) in events.iter_mut().filter(|slot| slot.is_ok()).zip(good) {
+        if !good {
+            *slot = Err(bad_signature());
         }
-        shared.suspects.judge(reply.lane(), right, wrong);
     }
-    shared.metrics.suspect_lanes.set(shared.suspects.count() as u64);
 }
 
 const RANDOM_BUFFER_BYTES: usize = 4096;
