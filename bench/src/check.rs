@@ -16,7 +16,8 @@ use tally_protocol::time::LogTime;
 use tally_verify::{Ledger, Placed, verify_receipt};
 
 use crate::Failure;
-use crate::events::{Form, Maker, Request};
+use crate::events::Maker;
+use crate::requests::{Form, Request};
 
 /// Checks receipts of one ledger.
 pub struct Checker {
@@ -31,8 +32,7 @@ impl Checker {
     /// If the entry is no genesis.
     pub fn new(genesis_entry: &[u8], maker: &Maker) -> Result<Self, Failure> {
         let ledger = Ledger::from_genesis(genesis_entry).map_err(|error| format!("no genesis: {error}"))?;
-        let keys = maker.agents.iter().map(|agent| (agent.id, agent.key.public_key())).collect();
-        Ok(Self { ledger, keys })
+        Ok(Self { ledger, keys: maker.keys() })
     }
 
     /// Checks every receipt of the sampled answers.

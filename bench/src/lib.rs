@@ -7,11 +7,16 @@
 
 pub mod check;
 pub mod events;
+pub mod histogram;
 pub mod http;
 pub mod load;
 pub mod node;
+pub mod pipeline;
+pub mod proc;
 pub mod raw;
 pub mod report;
+pub mod requests;
+pub mod world;
 
 /// Why a measurement did not take place, in one line.
 pub type Failure = String;

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
-use crate::events::{BATCH, Form, Request};
+use crate::histogram::Histogram;
 use crate::http::{Answer, Connection, count};
-use crate::node::{Node, own_cpu_seconds};
+use crate::node::Node;
+use crate::proc::Proc;
+use crate::requests::{Form, Request};
 
 /// How requests are paced.
 #[derive(Clone, Copy, Debug)]
@@ -28,8 +30,8 @@ pub struct Phase {
     pub events: usize,
     /// From the first request to the last answer.
     pub seconds: f64,
-    /// Microseconds per request, sorted.
-    pub micros: Vec<u64>,
+    /// Microseconds per request.
+    pub latency: Histogram,
     /// Requests turned away with 429 and sent again.
     pub busy: usize,
     /// Seconds of CPU of the node.
@@ -50,9 +52,7 @@ impl Phase {
     /// A quantile of the latencies in milliseconds.
     #[must_use]
     pub fn millis(&self, quantile: f64) -> f64 {
-        let last = self.micros.len().saturating_sub(1);
-        let at = (quantile * last as f64).round() as usize;
-        self.micros.get(at).copied().unwrap_or(0) as f64 / 1000.0
+        self.latency.millis(quantile)
     }
 
     /// Microseconds of the node's CPU per event.
@@ -67,7 +67,7 @@ impl Phase {
 /// # Errors
 /// If a connection breaks, or an event is not accepted.
 pub fn run(node: &Node, form: Form, requests: &[Request], connections: usize, pace: Pace) -> Result<Phase, Failure> {
-    let (node_before, own_before) = (node.cpu_seconds(), own_cpu_seconds());
+    let (node_before, own_before) = (node.proc().cpu_seconds(), Proc::own().cpu_seconds());
     let next = AtomicUsize::new(0);
     let start = Instant::now();
     let address = node.address;
@@ -86,12 +86,11 @@ pub fn run(node: &Node, form: Form, requests: &[Request], connections: usize, pa
         let part = part?;
         phase.events += part.events;
         phase.busy += part.busy;
-        phase.micros.extend(part.micros);
+        phase.latency.merge(&part.latency);
         phase.sample.extend(part.sample);
     }
-    phase.micros.sort_unstable();
-    phase.node_cpu = node.cpu_seconds() - node_before;
-    phase.own_cpu = own_cpu_seconds() - own_before;
+    phase.node_cpu = node.proc().cpu_seconds() - node_before;
+    phase.own_cpu = Proc::own().cpu_seconds() - own_before;
     Ok(phase)
 }
 
@@ -112,10 +111,10 @@ impl Sender<'_> {
         loop {
             let which = self.next.fetch_add(1, Ordering::Relaxed);
             let Some(request) = self.requests.get(which) else { return Ok(phase) };
-            let begin = self.wait_for_turn(which);
+            let begin = self.wait_for_turn(which, request);
             phase.busy += self.send(&mut connection, request, &mut answer)?;
-            phase.micros.push(begin.elapsed().as_micros() as u64);
-            phase.events += self.accepted(&answer)?;
+            phase.latency.record(begin.elapsed().as_micros() as u64);
+            phase.events += self.accepted(request, &answer)?;
             if request.sample.is_some() {
                 phase.sample.push((which, answer.body.clone()));
             }
@@ -123,9 +122,9 @@ impl Sender<'_> {
     }
 
     /// The moment a request's latency runs from.
-    fn wait_for_turn(&self, which: usize) -> Instant {
+    fn wait_for_turn(&self, which: usize, request: &Request) -> Instant {
         let Pace::Open(rate) = self.pace else { return Instant::now() };
-        let turn = self.start + Duration::from_secs_f64((which * BATCH) as f64 / rate);
+        let turn = self.start + Duration::from_secs_f64((which * request.count) as f64 / rate);
         if let Some(early) = turn.checked_duration_since(Instant::now()) {
             std::thread::sleep(early);
         }
@@ -144,12 +143,12 @@ impl Sender<'_> {
         Err("the node is busy for good".into())
     }
 
-    fn accepted(&self, answer: &Answer) -> Result<usize, Failure> {
+    fn accepted(&self, request: &Request, answer: &Answer) -> Result<usize, Failure> {
         let accepted = count(&answer.body, self.form.accepted_mark());
-        if answer.status == 200 && accepted == BATCH {
+        if answer.status == 200 && accepted + request.bad == request.count {
             return Ok(accepted);
         }
         let said: String = String::from_utf8_lossy(&answer.body).chars().take(300).collect();
-        Err(format!("{accepted} of {BATCH} events were accepted, status {}: {said}", answer.status))
+        Err(format!("{accepted} of {} events were accepted, status {}: {said}", request.count, answer.status))
     }
 }

@@ -15,6 +15,7 @@ use tally_protocol::key::PublicKey;
 
 use crate::Failure;
 use crate::http::{Answer, Connection, request};
+use crate::proc::Proc;
 
 /// A running node.
 pub struct Node {
@@ -117,18 +118,10 @@ impl Node {
         format!("{why}\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"))
     }
 
-    /// Seconds of CPU the node has used.
+    /// What the kernel counts for the node's process.
     #[must_use]
-    pub fn cpu_seconds(&self) -> f64 {
-        cpu_seconds(&format!("/proc/{}/stat", self.child.id()))
-    }
-
-    /// The most memory the node ever had, in MiB.
-    #[must_use]
-    pub fn rss_mib_max(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).unwrap_or(0) / 1024
+    pub fn proc(&self) -> Proc {
+        Proc::of(self.child.id())
     }
 
     /// Bytes of the data directory.
@@ -165,21 +158,6 @@ impl Drop for Node {
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
-}
-
-/// Seconds of CPU this process has used.
-#[must_use]
-pub fn own_cpu_seconds() -> f64 {
-    cpu_seconds("/proc/self/stat")
-}
-
-fn cpu_seconds(path: &str) -> f64 {
-    let stat = std::fs::read_to_string(path).unwrap_or_default();
-    // The name in parentheses may hold spaces; user and system time are the 12th and 13th field behind it.
-    let fields = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace();
-    let ticks: u64 = fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    // Linux counts in hundredths of a second on every platform this runs on.
-    ticks as f64 / 100.0
 }
 
 fn folder_bytes(folder: &Path) -> u64 {

@@ -5,8 +5,11 @@
 
 use serde_json::{Value, json};
 
-use crate::events::{BATCH, Form};
 use crate::load::Phase;
+use crate::requests::Form;
+
+/// Events of one request.
+pub const BATCH: usize = 100;
 
 /// One form's two phases.
 pub struct Measured {

@@ -10,10 +10,6 @@ use crate::shell::{self, Outcome};
 /// # Errors
 /// If something the build needs is missing, or the build or the demo fails.
 pub fn run(arguments: &[String]) -> Outcome {
-    let mut build = setup::cargo_for_workspace()?;
-    shell::run(build.args(["build", "--release", "--package", "tally", "--bins", "--example", "demo"]))?;
-    let mut demo = setup::cargo_for_workspace()?;
-    shell::run(
-        demo.args(["run", "--quiet", "--release", "--package", "tally", "--example", "demo", "--"]).args(arguments),
-    )
+    let built = setup::build_binaries()?;
+    shell::run(shell::command(built.join("examples").join("demo")).args(arguments))
 }

@@ -24,6 +24,20 @@ pub fn cargo_for_workspace() -> Outcome<Command> {
     Ok(cargo)
 }
 
+/// Builds every binary and the demo, and gives the folder that holds them.
+///
+/// Always the whole workspace with its development dependencies, as the tests are built: another choice of packages
+/// would choose other features and compile the dependencies once more.
+///
+/// # Errors
+/// If something the build needs is missing, or the build fails.
+pub fn build_binaries() -> Outcome<PathBuf> {
+    run(cargo_for_workspace()?.args(["build", "--release", "--workspace", "--bins", "--example", "demo"]))?;
+    let own = std::env::current_exe().or_else(|error| fail(format!("failed to find this program: {error}")))?;
+    // This program is one of them.
+    Ok(own.parent().map(Path::to_path_buf).unwrap_or_default())
+}
+
 fn compiler() -> Outcome {
     if std::env::var_os("CXX").is_some() || ["c++", "g++", "clang++"].iter().any(|name| on_path(name)) {
         return Ok(());

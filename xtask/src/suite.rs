@@ -42,7 +42,8 @@ pub fn run(arguments: &[String]) -> Outcome {
     total.add(cargo_test(&scope, options.verbose)?);
     if options.package.as_deref().is_none_or(|package| package == "tally") {
         say!("== crash tests: the node killed at every fail point");
-        let crash = ["--package", "tally", "--features", "failpoints", "--test", "crash"];
+        // The whole workspace again, so that the dependencies keep their features and are not compiled twice.
+        let crash = ["--workspace", "--features", "tally/failpoints", "--test", "crash"];
         total.add(cargo_test(&crash, options.verbose)?);
     }
     if total.ignored > 0 {

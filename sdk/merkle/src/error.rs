@@ -25,7 +25,16 @@ pub enum ProofError {
         /// The claimed newer size.
         new: u64,
     },
-    /// The path has another length than this index and size have in every tree.
+    /// A proof of many leaves came without leaves: it would prove nothing.
+    #[error("a proof of no leaves")]
+    NoLeaves,
+    /// The leaves of a proof do not rise strictly.
+    #[error("index {index} does not rise above the one before it")]
+    IndexesUnordered {
+        /// The first that does not rise.
+        index: u64,
+    },
+    /// The path has another length than these indexes and this size have in every tree.
     #[error("path has {given} hashes where {expected} are needed")]
     PathLength {
         /// What index and size demand.
@@ -59,6 +68,12 @@ pub enum TreeError<E> {
         old: TreeSize,
         /// The asked newer size.
         new: TreeSize,
+    },
+    /// The asked positions do not rise strictly.
+    #[error("index {index} does not rise above the one before it")]
+    IndexesUnordered {
+        /// The first that does not rise.
+        index: Index,
     },
     /// The source could not give a node.
     #[error(transparent)]

@@ -1,7 +1,7 @@
 //! The arithmetic of Tally's trees: append, store, prove, verify.
 //!
 //! *In scope*: the log's RFC 6962 tree (section 2.1) as a frontier, as the nodes of one run, as C2SP tiles and as
-//! inclusion and consistency proofs; the padded tree of VES commitments.
+//! inclusion, consistency and multi-leaf proofs; the padded tree of VES commitments.
 //! *Out of scope*: what a leaf means (`tally-protocol`), where tiles are kept (storage), who signs a root. Nothing
 //! here does I/O: stored nodes arrive through [`NodeSource`] or a closure.
 //!
@@ -13,6 +13,7 @@
 mod batch;
 mod error;
 mod frontier;
+mod multiproof;
 mod node;
 mod prove;
 mod run_tree;
@@ -23,6 +24,7 @@ mod verify;
 pub use batch::{VesTree, verify_ves_path, ves_path, ves_root};
 pub use error::{FrontierError, NodeAbsent, OutOfStep, ProofError, TileError, TreeError};
 pub use frontier::Frontier;
+pub use multiproof::{multiproof, paths_of_multiproof, root_of_multiproof};
 pub use prove::{consistency_path, consistency_proof, inclusion_path, inclusion_proof, root_at};
 pub use run_tree::RunTree;
 pub use source::NodeSource;

@@ -105,7 +105,11 @@ fn gather<S: NodeSource>(
     Ok(())
 }
 
-fn joined<S: NodeSource>(source: &S, peaks: impl Iterator<Item = (u32, u64)>) -> Result<Option<NodeHash>, S::Error> {
+/// The root of the leaves under these peaks, largest first; `None` when there are none.
+pub(crate) fn joined<S: NodeSource>(
+    source: &S,
+    peaks: impl Iterator<Item = (u32, u64)>,
+) -> Result<Option<NodeHash>, S::Error> {
     let hashes = peaks.map(|(level, index)| source.node(level, index)).collect::<Result<Vec<_>, _>>()?;
     Ok(join(hashes.into_iter()))
 }

@@ -14,7 +14,7 @@ use tally_protocol::frame::Frame;
 use tally_protocol::limits::EVENTS_PER_REQUEST_MAX;
 use tokio::sync::oneshot;
 
-use crate::acknowledge::{EventResult, Ticket};
+use crate::acknowledge::{Outcome, Ticket};
 use crate::failpoint;
 use crate::shared::{Shared, lock};
 use crate::watermarks::NodeState;
@@ -67,9 +67,9 @@ pub(crate) struct Admitted {
 
 /// Where a submission's results go; holds its byte permit until then.
 pub(crate) struct Reply {
-    pub(crate) sender: oneshot::Sender<Vec<EventResult>>,
+    pub(crate) sender: oneshot::Sender<Outcome>,
     pub(crate) admitted_micros: u64,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// Byte permits: a total, and a share for each lane.
@@ -90,17 +90,27 @@ impl Permits {
         Self { used: AtomicUsize::new(0), lanes: Mutex::new(HashMap::new()) }
     }
 
-    fn take(self: &Arc<Self>, shared: &Arc<Shared>, lane: Lane, bytes: usize) -> Option<Permit> {
+    fn take(self: &Arc<Self>, shared: &Arc<Shared>, lane: Lane, suspect: bool, bytes: usize) -> Option<Permit> {
         let mut lanes = lock(&self.lanes);
         let mine = lanes.get(&lane).copied().unwrap_or(0);
         let used = self.used.load(Ordering::Relaxed);
-        if mine + bytes > shared.config.inflight_bytes_per_lane_max || used + bytes > shared.config.inflight_bytes_max {
+        let most = shared.config.inflight_bytes_per_lane_max;
+        // A suspect waits for its answers with little in flight; one submission of any lawful size is always let in.
+        let full = if suspect { mine > 0 && mine + bytes > most / SUSPECT_PART } else { mine + bytes > most };
+        if full || used + bytes > shared.config.inflight_bytes_max {
             return None;
         }
         lanes.insert(lane, mine + bytes);
         self.used.store(used + bytes, Ordering::Relaxed);
         shared.metrics.inflight_bytes.set((used + bytes) as u64);
         Some(Permit { permits: Arc::clone(self), shared: Arc::clone(shared), lane, bytes })
+    }
+}
+
+impl Reply {
+    /// Who submitted.
+    pub(crate) fn lane(&self) -> Lane {
+        self.permit.lane
     }
 }
 
@@ -124,15 +134,24 @@ impl Drop for Permit {
 pub struct Submitter {
     shared: Arc<Shared>,
     permits: Arc<Permits>,
-    queue: Arc<ArcSwapOption<Sender<Admitted>>>,
+    door: Arc<ArcSwapOption<Door>>,
+}
+
+/// A suspect may have one part in so many of a lane's bytes in flight.
+const SUSPECT_PART: usize = 64;
+
+/// Where admitted submissions go: those of callers in good standing, and those of suspects (see [`crate::verify`]).
+pub(crate) struct Door {
+    pub(crate) good: Sender<Admitted>,
+    pub(crate) suspect: Sender<Admitted>,
 }
 
 /// A hint for callers that found no room: about one group commit.
 const RETRY_AFTER_MS: u64 = 50;
 
 impl Submitter {
-    pub(crate) fn new(shared: Arc<Shared>, queue: Arc<ArcSwapOption<Sender<Admitted>>>) -> Self {
-        Self { shared, permits: Arc::new(Permits::new()), queue }
+    pub(crate) fn new(shared: Arc<Shared>, door: Arc<ArcSwapOption<Door>>) -> Self {
+        Self { shared, permits: Arc::new(Permits::new()), door }
     }
 
     /// Submits events of one caller. Each gets its own result, in this order; a bad one never changes the fate of its
@@ -165,10 +184,13 @@ impl Submitter {
             return Err(Refused::TooLarge { bytes, max });
         }
         let busy = Refused::Busy { retry_after_ms: RETRY_AFTER_MS };
-        let permit = self.permits.take(&self.shared, lane, bytes).ok_or(busy.clone())?;
+        let suspect = self.shared.suspects.holds(lane);
+        let permit = self.permits.take(&self.shared, lane, suspect, bytes).ok_or(busy.clone())?;
         let (sender, receiver) = oneshot::channel();
-        let reply = Reply { sender, admitted_micros: self.shared.clock.monotonic_micros(), _permit: permit };
-        let Some(queue) = self.queue.load_full() else { return Err(Refused::Draining) };
+        let reply = Reply { sender, admitted_micros: self.shared.clock.monotonic_micros(), permit };
+        let door = self.door.load();
+        let Some(door) = door.as_ref() else { return Err(Refused::Draining) };
+        let queue = if suspect { &door.suspect } else { &door.good };
         match queue.try_send(Admitted { frames, reply }) {
             Ok(()) => {
                 failpoint::hit("admit.taken");

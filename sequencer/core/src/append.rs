@@ -41,16 +41,13 @@ pub(crate) struct Appender {
 /// The append thread's life: until ordering is gone or a write fails.
 pub(crate) fn run(mut appender: Appender, queue: &Receiver<OrderedRun>, next: &Sender<Durable>) {
     while let Ok(run) = queue.recv() {
-        match appender.append(run) {
-            Ok(durable) => {
-                if next.send(durable).is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                appender.shared.watermarks.poison(&format!("failed to write a run: {error}"));
-                return;
-            }
+        if let Err(error) = appender.append(&run) {
+            // Before the run is dropped: whoever learns that an outcome is unknown finds the node poisoned.
+            appender.shared.watermarks.poison(&format!("failed to write a run: {error}"));
+            return;
+        }
+        if next.send(Durable { run }).is_err() {
+            return;
         }
     }
 }
@@ -60,9 +57,9 @@ impl Appender {
         Self { shared, epoch, previous }
     }
 
-    fn append(&mut self, run: OrderedRun) -> Result<Durable, AppendError> {
+    fn append(&mut self, run: &OrderedRun) -> Result<(), AppendError> {
         // A run of duplicates and rejections only: its answers wait their turn, nothing is to be written.
-        let Some(first) = run.events.first() else { return Ok(Durable { run }) };
+        let Some(first) = run.events.first() else { return Ok(()) };
         let start = self.shared.clock.monotonic_micros();
         let first_time = first.sequenced_at;
         let mut batch = Batch::new();
@@ -89,7 +86,7 @@ impl Appender {
         self.shared.metrics.run_events.observe(run.events.len() as u64);
         self.shared.metrics.run_bytes.observe(bytes as u64);
         self.shared.metrics.append_micros.observe(self.shared.clock.monotonic_micros().saturating_sub(start));
-        Ok(Durable { run })
+        Ok(())
     }
 }
 

@@ -144,12 +144,7 @@ impl Control {
         now: LogTime,
     ) -> Result<Option<ControlEvent>, Reject> {
         if !stream.is_control() {
-            if event_type.starts_with(RESERVED_PREFIX) {
-                return Err(Reject::new(
-                    RejectCode::ReservedEventType,
-                    "event types that begin with `tally.` belong to control streams",
-                ));
-            }
+            Self::check_ordinary(event_type)?;
             if !self.tenants.contains_key(&stream.tenant) {
                 return Err(Reject::new(RejectCode::TenantUnknown, "the tenant does not exist"));
             }
@@ -159,6 +154,20 @@ impl Control {
         let event = ControlEvent::decode(event_type, payload).map_err(|error| error.reject())?;
         self.check_change(stream, &event, now)?;
         Ok(Some(event))
+    }
+
+    /// Whether an ordinary stream may hold this event type.
+    ///
+    /// # Errors
+    /// The type is reserved.
+    pub fn check_ordinary(event_type: &str) -> Result<(), Reject> {
+        if event_type.starts_with(RESERVED_PREFIX) {
+            return Err(Reject::new(
+                RejectCode::ReservedEventType,
+                "event types that begin with `tally.` belong to control streams",
+            ));
+        }
+        Ok(())
     }
 
     fn check_signer(&self, stream: &Stream, agent: AgentId) -> Result<(), Reject> {

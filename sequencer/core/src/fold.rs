@@ -4,6 +4,8 @@
 //! Where runs were cut leaves no trace: leaves are appended one by one, so any cut of the same events gives the same
 //! tree and the same tiles.
 
+use std::sync::Arc;
+
 use tally_merkle::Frontier;
 use tally_merkle::RunTree;
 use tally_merkle::{Edge, FullTile};
@@ -36,7 +38,7 @@ pub(crate) struct FoldedRun {
 
 /// What the tree gained.
 pub(crate) struct Grown {
-    pub(crate) paths: RunTree,
+    pub(crate) paths: Arc<RunTree>,
     pub(crate) tiles: Vec<FullTile>,
 }
 
@@ -63,7 +65,7 @@ impl Tree {
     pub(crate) fn grow(&mut self, leaves: &[LeafHash]) -> Grown {
         let paths = RunTree::extend(&mut self.frontier, leaves);
         let tiles = self.edge.append_run(&paths).expect("edge and frontier grow together");
-        Grown { paths, tiles }
+        Grown { paths: Arc::new(paths), tiles }
     }
 
     /// Folds a group of runs.

@@ -44,7 +44,7 @@ pub mod pipeline;
 pub mod read;
 pub mod recover;
 
-pub use acknowledge::{EventResult, OutcomeUnknown, Receipt, Ticket};
+pub use acknowledge::{EventResult, Fate, Outcome, OutcomeUnknown, Placed, Receipt, Ticket};
 pub use admit::{Lane, Refused, Submitter};
 pub use clock::{Clock, SystemClock};
 pub use config::Config;

@@ -90,6 +90,8 @@ pub struct Metrics {
     pub inflight_bytes: Gauge,
     /// Signatures per verified batch.
     pub verify_batch_signatures: Histogram,
+    /// Callers whose signatures are verified apart, because one failed lately.
+    pub suspect_lanes: Gauge,
     /// Verified batches that held a bad signature.
     pub verify_batches_bisected: Counter,
     /// µs a batch of signatures took.

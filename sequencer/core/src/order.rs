@@ -18,7 +18,7 @@ use tally_protocol::control::ControlEvent;
 use tally_protocol::error::{Reject, RejectCode};
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::SigningHash;
-use tally_protocol::id::{EventId, Index, Sequence, Stream};
+use tally_protocol::id::{AgentId, EventId, Index, KeyId, Sequence, Stream};
 use tally_protocol::key::PublicKey;
 use tally_protocol::limits::{CREATED_AT_SKEW, EVENTS_PER_REQUEST_MAX, RUN_BYTES_MAX, RUN_EVENTS_MAX};
 use tally_protocol::time::LogTime;
@@ -26,10 +26,14 @@ use tally_storage::StorageError;
 
 use crate::admit::Reply;
 use crate::clock::StepGuard;
+use crate::control::{Control, KeyRecord};
 use crate::failpoint;
 use crate::shared::{Shared, read, write};
 use crate::verify::{Verified, VerifiedEvent};
 use crate::watermarks::Rung;
+
+/// Seeded anew in each process, so that nobody outside can aim at one bucket; much faster than SipHash on short keys.
+pub(crate) type FastHash = foldhash::quality::RandomState;
 
 /// An event with its place.
 #[derive(Debug)]
@@ -66,7 +70,7 @@ pub(crate) struct OrderedRun {
     pub(crate) events: Vec<OrderedEvent>,
     pub(crate) pending: Vec<Pending>,
     /// The last sequence of each stream in this run.
-    pub(crate) streams: HashMap<Stream, Sequence>,
+    pub(crate) streams: HashMap<Stream, Sequence, FastHash>,
     bytes: usize,
 }
 
@@ -91,6 +95,31 @@ pub(crate) struct Orderer {
     last_time: LogTime,
     heads: HashMap<Stream, Sequence>,
     window: Window,
+    /// Keys of writers that were found in control state; forgotten whenever control state changes, which only this
+    /// thread does. So an ordinary event takes no lock.
+    writers: HashMap<Writer, KeyRecord, FastHash>,
+}
+
+/// An ordinary stream with one agent's key: who may write.
+type Writer = (Stream, AgentId, KeyId);
+
+/// Writers remembered at the most; past it all are forgotten and looked up again.
+const WRITERS_MAX: usize = 65_536;
+
+fn no_such_key() -> Reject {
+    Reject::new(RejectCode::AgentKeyInvalid, "the agent has no such key")
+}
+
+/// Whether the event was verified under this key, and the key is valid now.
+fn usable(key: &KeyRecord, event: &VerifiedEvent, now: LogTime) -> Result<(), Reject> {
+    if key.public_key != event.public_key() {
+        return Err(no_such_key());
+    }
+    debug_assert!(key.generation >= event.generation());
+    match key.invalid_at(now) {
+        Some(why) => Err(Reject::new(RejectCode::AgentKeyInvalid, why)),
+        None => Ok(()),
+    }
 }
 
 /// Where recovery left the log.
@@ -104,7 +133,7 @@ pub(crate) struct OrderStart {
 /// Ids of events that the derived index may not hold yet. The index's cursor moves its lower end.
 #[derive(Default)]
 pub(crate) struct Window {
-    ids: HashMap<(Stream, EventId), (Index, SigningHash)>,
+    ids: HashMap<(Stream, EventId), (Index, SigningHash), FastHash>,
     order: VecDeque<(Index, Stream, EventId)>,
 }
 
@@ -177,8 +206,7 @@ pub(crate) fn run(mut orderer: Orderer, queue: &Receiver<Verified>, next: &Sende
             }
             return;
         };
-        if let Err(halt) = orderer.order(&mut run, verified) {
-            orderer.shared.watermarks.poison(&halt.to_string());
+        if !orderer.order(&mut run, verified) {
             return;
         }
     }
@@ -188,36 +216,58 @@ impl Orderer {
     pub(crate) fn new(shared: Arc<Shared>, start: OrderStart) -> Self {
         let guard = StepGuard::new(shared.clock.as_ref());
         let OrderStart { next, last_time, heads, window } = start;
-        Self { shared, guard, next, last_time, heads, window }
+        Self { shared, guard, next, last_time, heads, window, writers: HashMap::default() }
     }
 
     fn new_run(&self) -> OrderedRun {
         OrderedRun { first: self.next, ..OrderedRun::default() }
     }
 
-    /// Orders one submission into the run.
-    fn order(&mut self, run: &mut OrderedRun, verified: Verified) -> Result<(), Halt> {
+    /// Orders one submission into the run; `false`: ordering stopped for good, and the node is poisoned.
+    fn order(&mut self, run: &mut OrderedRun, verified: Verified) -> bool {
+        let Verified { events, reply } = verified;
+        match self.place_all(run, events) {
+            Ok(slots) => {
+                self.count(&slots);
+                run.pending.push(Pending { reply, slots });
+                self.shared.watermarks.raise(Rung::Ordered, self.next_size());
+                failpoint::hit("order.assigned");
+                true
+            }
+            Err(halt) => {
+                // Before the ticket is dropped: whoever learns that an outcome is unknown finds the node poisoned.
+                self.shared.watermarks.poison(&halt.to_string());
+                drop(reply);
+                false
+            }
+        }
+    }
+
+    fn place_all(
+        &mut self,
+        run: &mut OrderedRun,
+        events: Vec<Result<VerifiedEvent, Reject>>,
+    ) -> Result<Vec<Slot>, Halt> {
         self.wait_for_indexes();
         let wall = self.guard.read(self.shared.clock.as_ref()).map_err(Halt::ClockStep)?;
         let now = self.last_time.max(wall);
-        let known = self.look_up(&verified.events).map_err(Halt::Storage)?;
-        let mut slots = Vec::with_capacity(verified.events.len());
-        for (event, known) in verified.events.into_iter().zip(known) {
-            let slot = match event {
+        let known = self.look_up(&events).map_err(Halt::Storage)?;
+        let mut slots = Vec::with_capacity(events.len());
+        for (event, known) in events.into_iter().zip(known) {
+            slots.push(match event {
                 Ok(event) => self.place(run, event, known, now).map_err(Halt::Storage)?,
                 Err(reject) => Slot::Rejected(reject),
-            };
-            match slot {
-                Slot::New(_) => self.shared.metrics.events_accepted.add(1),
-                Slot::Duplicate(_) => self.shared.metrics.events_duplicate.add(1),
-                Slot::Rejected(_) => self.shared.metrics.events_rejected.add(1),
-            }
-            slots.push(slot);
+            });
         }
-        run.pending.push(Pending { reply: verified.reply, slots });
-        self.shared.watermarks.raise(Rung::Ordered, self.next_size());
-        failpoint::hit("order.assigned");
-        Ok(())
+        Ok(slots)
+    }
+
+    fn count(&self, slots: &[Slot]) {
+        let count = |of: fn(&Slot) -> bool| slots.iter().filter(|slot| of(slot)).count() as u64;
+        let metrics = &self.shared.metrics;
+        metrics.events_accepted.add(count(|slot| matches!(slot, Slot::New(_))));
+        metrics.events_duplicate.add(count(|slot| matches!(slot, Slot::Duplicate(_))));
+        metrics.events_rejected.add(count(|slot| matches!(slot, Slot::Rejected(_))));
     }
 
     fn next_size(&self) -> tally_protocol::id::TreeSize {
@@ -308,7 +358,7 @@ impl Orderer {
         Ok(same.then(|| (index, record.frame.signing_hash())))
     }
 
-    fn admissible(&self, event: &VerifiedEvent, now: LogTime) -> Result<Option<ControlEvent>, Reject> {
+    fn admissible(&mut self, event: &VerifiedEvent, now: LogTime) -> Result<Option<ControlEvent>, Reject> {
         let frame = event.frame();
         if event.created_at() > now.saturating_add(CREATED_AT_SKEW) {
             return Err(Reject::of_field(
@@ -317,16 +367,24 @@ impl Orderer {
                 "created_at is more than one hour ahead of the sequencer's clock",
             ));
         }
-        let control = read(&self.shared.control);
-        let key = control.find_key(&frame.stream(), frame.agent_id(), frame.key_id());
-        let Some(key) = key.filter(|key| key.public_key == event.public_key()) else {
-            return Err(Reject::new(RejectCode::AgentKeyInvalid, "the agent has no such key"));
-        };
-        debug_assert!(key.generation >= event.generation());
-        if let Some(why) = key.invalid_at(now) {
-            return Err(Reject::new(RejectCode::AgentKeyInvalid, why));
+        let name = (frame.stream(), frame.agent_id(), frame.key_id());
+        if let Some(key) = self.writers.get(&name) {
+            usable(key, event, now)?;
+            return Control::check_ordinary(frame.event_type()).map(|()| None);
         }
-        control.check(&frame.stream(), frame.agent_id(), frame.event_type(), frame.payload(), now)
+        let control = read(&self.shared.control);
+        let key = control.find_key(&name.0, name.1, name.2).copied();
+        let Some(key) = key else { return Err(no_such_key()) };
+        usable(&key, event, now)?;
+        let change = control.check(&name.0, name.1, frame.event_type(), frame.payload(), now)?;
+        drop(control);
+        if !name.0.is_control() {
+            if self.writers.len() >= WRITERS_MAX {
+                self.writers.clear();
+            }
+            self.writers.insert(name, key);
+        }
+        Ok(change)
     }
 
     fn assign(
@@ -345,6 +403,7 @@ impl Orderer {
         self.window.insert(stream, id, index, event.signing_hash());
         if let Some(control) = control {
             write(&self.shared.control).apply(&stream, control, index, now);
+            self.writers.clear();
         }
         run.streams.insert(stream, sequence);
         run.bytes += event.frame().bytes().len();

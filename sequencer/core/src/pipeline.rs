@@ -15,7 +15,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::entry::Genesis;
 use tally_protocol::hash::empty_root;
@@ -26,7 +26,7 @@ use tally_storage::{
     TileStore,
 };
 
-use crate::admit::{Admitted, Submitter};
+use crate::admit::{Door, Submitter};
 use crate::append::{self, Appender};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -40,8 +40,9 @@ use crate::read::{LedgerInfo, Reader};
 use crate::recover::{self, Standing};
 use crate::shared::{Bell, Certified, Gate, Shared, Unwritten, write};
 use crate::sign::{self, Certifier};
+use crate::verify::{self, Suspects};
 use crate::watermarks::{NodeState, Watermarks};
-use crate::{acknowledge, batch, index, publish, verify};
+use crate::{acknowledge, batch, index, publish};
 
 /// Where genesis comes from.
 #[derive(Debug, Clone)]
@@ -85,7 +86,7 @@ pub enum DrainError {
 /// A running sequencer. Owns the threads; dropping it closes the door and waits for them.
 pub struct Sequencer {
     shared: Arc<Shared>,
-    door: Arc<ArcSwapOption<Sender<Admitted>>>,
+    door: Arc<ArcSwapOption<Door>>,
     submitter: Submitter,
     stages: Vec<JoinHandle<()>>,
 }
@@ -120,7 +121,9 @@ impl Sequencer {
     fn spawn_all(&mut self, orderer: Orderer, appender: Appender, certifier: Certifier) -> Result<(), StartError> {
         let shared = &self.shared;
         let workers = shared.config.verify_workers.max(1);
-        let (door, admitted) = bounded(1024);
+        let (good, good_admitted) = bounded(1024);
+        let (suspect, suspect_admitted) = bounded(256);
+        let queues = verify::Queues { good: good_admitted, suspect: suspect_admitted };
         let (to_order, verified) = bounded(256);
         // A rendezvous: while the append stage is busy, the run in `order` grows instead of queueing.
         let (to_append, ordered) = bounded(0);
@@ -129,12 +132,12 @@ impl Sequencer {
         let (to_index, folded) = bounded(16);
         let mut stages = Vec::new();
         for worker in 0..workers {
-            let (shared, admitted, to_order) = (Arc::clone(shared), admitted.clone(), to_order.clone());
+            let (shared, queues, to_order) = (Arc::clone(shared), queues.clone(), to_order.clone());
             stages.push(spawn(&format!("verify-{worker}"), &self.shared, move || {
-                verify::run(&shared, &admitted, &to_order);
+                verify::run(&shared, &queues, &to_order);
             })?);
         }
-        drop((admitted, to_order));
+        drop((queues, to_order));
         stages.push(spawn("order", shared, move || order::run(orderer, &verified, &to_append))?);
         stages.push(spawn("append", shared, move || append::run(appender, &ordered, &to_certify))?);
         stages.push(spawn("certify", shared, move || sign::run(certifier, &durable, &to_acknowledge))?);
@@ -147,7 +150,7 @@ impl Sequencer {
         let of = Arc::clone(shared);
         stages.push(spawn("commit", shared, move || batch::run(&of))?);
         self.stages = stages;
-        self.door.store(Some(Arc::new(door)));
+        self.door.store(Some(Arc::new(Door { good, suspect })));
         Ok(())
     }
 
@@ -309,6 +312,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
         indexed: Bell::default(),
         commit_round: Mutex::new(()),
         runs: RunCache::default(),
+        suspects: Suspects::default(),
         stopped: Gate::default(),
     };
     Ok((shared, standing, tree, fence, tip))

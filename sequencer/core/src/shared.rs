@@ -17,6 +17,7 @@ use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::read::LedgerInfo;
 use crate::read::runs::RunCache;
+use crate::verify::Suspects;
 use crate::watermarks::Watermarks;
 
 /// A tree and the checkpoint that certifies it. Readers hold one while the pipeline makes the next.
@@ -103,6 +104,7 @@ pub(crate) struct Shared {
     /// One commitment round at a time, by whoever asks.
     pub(crate) commit_round: Mutex<()>,
     pub(crate) runs: RunCache,
+    pub(crate) suspects: Suspects,
     /// Opened once: threads that work at a cadence end.
     pub(crate) stopped: Gate,
 }

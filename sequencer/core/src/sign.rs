@@ -43,16 +43,9 @@ pub(crate) fn run(mut certifier: Certifier, queue: &Receiver<Durable>, next: &Se
             let Ok(more) = queue.try_recv() else { break };
             group.push(more);
         }
-        match certifier.certify(group) {
-            Ok(certified) => {
-                if next.send(certified).is_err() {
-                    return;
-                }
-            }
-            Err(why) => {
-                certifier.shared.watermarks.poison(&why);
-                return;
-            }
+        let Some(certified) = certifier.certify(group) else { return };
+        if next.send(certified).is_err() {
+            return;
         }
     }
 }
@@ -62,15 +55,23 @@ impl Certifier {
         Self { shared, tree, fence, epoch }
     }
 
-    fn certify(&mut self, group: Vec<Durable>) -> Result<CertifiedRuns, String> {
+    /// `None`: nothing could be signed, and the node is poisoned.
+    fn certify(&mut self, group: Vec<Durable>) -> Option<CertifiedRuns> {
         let start = self.shared.clock.monotonic_micros();
         let folded = self.tree.fold(group);
         let Some(grown) = &folded.grown else {
-            return Ok(CertifiedRuns { folded, certified: self.shared.certified.load_full() });
+            return Some(CertifiedRuns { folded, certified: self.shared.certified.load_full() });
         };
         self.shared.watermarks.raise(Rung::Folded, self.tree.size());
         failpoint::hit("fold.done");
-        let checkpoint = self.sign()?;
+        let checkpoint = match self.sign() {
+            Ok(checkpoint) => checkpoint,
+            Err(why) => {
+                // Before the runs are dropped: whoever learns that an outcome is unknown finds the node poisoned.
+                self.shared.watermarks.poison(&why);
+                return None;
+            }
+        };
         failpoint::hit("sign.done");
         let certified = Arc::new(Certified { edge: self.tree.edge.clone(), checkpoint: Arc::new(checkpoint) });
         {
@@ -87,7 +88,7 @@ impl Certifier {
         self.shared.certified.store(Arc::clone(&certified));
         self.shared.watermarks.raise(Rung::Signed, self.tree.size());
         self.shared.metrics.certify_micros.observe(self.shared.clock.monotonic_micros().saturating_sub(start));
-        Ok(CertifiedRuns { folded, certified })
+        Some(CertifiedRuns { folded, certified })
     }
 
     fn sign(&mut self) -> Result<SignedCheckpoint, String> {

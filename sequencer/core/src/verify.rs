@@ -5,11 +5,17 @@
 //! What is checked here needs no order: payload form and hash, the key's existence, the signature. What needs order
 //! (duplicates, key validity, time) is `order.rs`'s; a key that is revoked or expired still verifies here, because an
 //! honest retry of an old event must get its receipt back (design D8).
+//!
+//! A caller that sent a bad signature is a suspect: from then on its submissions are verified apart and in small
+//! batches, and while others wait it gets a small share of the time. So bad signatures of few callers cost the others
+//! next to nothing.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::{Receiver, Sender, select};
 use rand_core::{TryCryptoRng, TryRng};
 use tally_protocol::error::{Reject, RejectCode};
 use tally_protocol::frame::Frame;
@@ -17,9 +23,9 @@ use tally_protocol::hash::SigningHash;
 use tally_protocol::key::{PublicKey, VerifyItem, verify_batch};
 use tally_protocol::time::LogTime;
 
-use crate::admit::{Admitted, Reply};
+use crate::admit::{Admitted, Lane, Reply};
 use crate::failpoint;
-use crate::shared::{Shared, read};
+use crate::shared::{Shared, lock, read};
 
 /// An event whose form, payload and signature are right under the key of the stated generation.
 #[derive(Debug)]
@@ -63,23 +69,142 @@ pub(crate) struct Verified {
     pub(crate) reply: Reply,
 }
 
+/// The worker's two queues: callers in good standing, and suspects.
+#[derive(Clone)]
+pub(crate) struct Queues {
+    pub(crate) good: Receiver<Admitted>,
+    pub(crate) suspect: Receiver<Admitted>,
+}
+
 /// One worker's life: until the door closes.
-pub(crate) fn run(shared: &Arc<Shared>, queue: &Receiver<Admitted>, next: &Sender<Verified>) {
+pub(crate) fn run(shared: &Arc<Shared>, queues: &Queues, next: &Sender<Verified>) {
     let mut random = SystemRandom::new();
-    while let Ok(first) = queue.recv() {
+    let mut share = Share::default();
+    while let Some((queue, first)) = take(queues, &share) {
+        let suspect = matches!(queue, Queue::Suspect);
+        let (queue, most) = match queue {
+            Queue::Good => (&queues.good, shared.config.verify_batch_max),
+            Queue::Suspect => (&queues.suspect, SUSPECT_BATCH_MAX),
+        };
         let mut gathered = vec![first];
         let mut signatures = gathered[0].frames.len();
-        while signatures < shared.config.verify_batch_max {
+        while signatures < most {
             let Ok(more) = queue.try_recv() else { break };
             signatures += more.frames.len();
             gathered.push(more);
         }
-        for verified in verify(shared, gathered, &mut random) {
+        let start = shared.clock.monotonic_micros();
+        let verified = verify(shared, gathered, &mut random);
+        share.spend(suspect, shared.clock.monotonic_micros().saturating_sub(start));
+        for verified in verified {
             failpoint::hit("verify.done");
             if next.send(verified).is_err() {
                 return;
             }
         }
+    }
+}
+
+enum Queue {
+    Good,
+    Suspect,
+}
+
+/// Suspects are verified in small batches: one bad signature spoils few others.
+const SUSPECT_BATCH_MAX: usize = 128;
+
+/// While others wait, suspects get one part in so many of a worker's time.
+const SUSPECT_SHARE: u64 = 16;
+
+/// How far back a worker's time counts: bounds what suspects can take at once after a quiet while.
+const SHARE_WINDOW_MICROS: u64 = 1_000_000;
+
+/// How a worker's time was spent lately.
+#[derive(Default)]
+struct Share {
+    good_micros: u64,
+    suspect_micros: u64,
+}
+
+impl Share {
+    fn spend(&mut self, suspect: bool, micros: u64) {
+        if suspect {
+            self.suspect_micros += micros;
+        } else {
+            self.good_micros += micros;
+        }
+        // What is long past gives no credit.
+        if self.good_micros.max(self.suspect_micros) > SHARE_WINDOW_MICROS {
+            self.good_micros /= 2;
+            self.suspect_micros /= 2;
+        }
+    }
+
+    fn suspects_may(&self) -> bool {
+        self.suspect_micros.saturating_mul(SUSPECT_SHARE) <= self.good_micros
+    }
+}
+
+/// The next submission: a good one where one waits, unless it is the suspects' turn. `None`: the door is closed and both
+/// queues are empty.
+fn take(queues: &Queues, share: &Share) -> Option<(Queue, Admitted)> {
+    if share.suspects_may()
+        && let Ok(admitted) = queues.suspect.try_recv()
+    {
+        return Some((Queue::Suspect, admitted));
+    }
+    if let Ok(admitted) = queues.good.try_recv() {
+        return Some((Queue::Good, admitted));
+    }
+    select! {
+        recv(queues.good) -> admitted => match admitted {
+            Ok(admitted) => Some((Queue::Good, admitted)),
+            Err(_) => queues.suspect.recv().ok().map(|admitted| (Queue::Suspect, admitted)),
+        },
+        recv(queues.suspect) -> admitted => match admitted {
+            Ok(admitted) => Some((Queue::Suspect, admitted)),
+            Err(_) => queues.good.recv().ok().map(|admitted| (Queue::Good, admitted)),
+        },
+    }
+}
+
+/// Callers whose signatures failed lately. They are verified apart, so that a batch of others is never spoiled by them
+/// twice, and get back into good standing by as many good signatures.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects {
+    /// How many lanes are in the map: admission looks no further while it is zero.
+    count: AtomicUsize,
+    /// Good signatures each still owes.
+    owed: Mutex<HashMap<Lane, usize>>,
+}
+
+/// Good signatures in a row that end a suspicion.
+const PENANCE: usize = 10_000;
+
+impl Suspects {
+    pub(crate) fn holds(&self, lane: Lane) -> bool {
+        self.count.load(Ordering::Relaxed) > 0 && lock(&self.owed).contains_key(&lane)
+    }
+
+    /// Notes what a lane's signatures were worth.
+    fn judge(&self, lane: Lane, good: usize, bad: usize) {
+        if bad == 0 && self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let mut owed = lock(&self.owed);
+        if bad > 0 {
+            owed.insert(lane, PENANCE);
+        } else if let Some(left) = owed.get_mut(&lane) {
+            *left = left.saturating_sub(good);
+            if *left == 0 {
+                owed.remove(&lane);
+            }
+        }
+        self.count.store(owed.len(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
     }
 }
 
@@ -137,16 +262,23 @@ fn check_signatures(shared: &Shared, submissions: &mut [Verified], random: &mut 
     let good = verify_batch(&items, random);
     shared.metrics.verify_batch_signatures.observe(items.len() as u64);
     shared.metrics.verify_micros.observe(shared.clock.monotonic_micros().saturating_sub(start));
-    if good.iter().all(|good| *good) {
-        return;
+    if !good.iter().all(|good| *good) {
+        shared.metrics.verify_batches_bisected.add(1);
     }
-    shared.metrics.verify_batches_bisected.add(1);
-    let slots = submissions.iter_mut().flat_map(|submission| &mut submission.events).filter(|slot| slot.is_ok());
-    for (slot, good) in slots.zip(good) {
-        if !good {
-            *slot = Err(Reject::new(RejectCode::InvalidSignature, "the agent's signature does not verify"));
+    let mut good = good.into_iter();
+    for Verified { events, reply } in submissions {
+        let (mut right, mut wrong) = (0, 0);
+        for (slot, good) in events.iter_mut().filter(|slot| slot.is_ok()).zip(&mut good) {
+            if good {
+                right += 1;
+            } else {
+                wrong += 1;
+                *slot = Err(Reject::new(RejectCode::InvalidSignature, "the agent's signature does not verify"));
+            }
         }
+        shared.suspects.judge(reply.lane(), right, wrong);
     }
+    shared.metrics.suspect_lanes.set(shared.suspects.count() as u64);
 }
 
 const RANDOM_BUFFER_BYTES: usize = 4096;

@@ -41,7 +41,8 @@ fn concurrent_registrations_of_one_key_id_have_one_winner() {
     let tickets: Vec<_> = (0..40u8)
         .map(|n| node.submitter.submit(Lane(u64::from(n)), vec![world.key_registered(AGENT, 2, n + 1)]).unwrap())
         .collect();
-    let results: Vec<_> = tickets.into_iter().map(|ticket| ticket.wait().unwrap().pop().unwrap()).collect();
+    let results: Vec<_> =
+        tickets.into_iter().map(|ticket| ticket.wait().unwrap().into_results().pop().unwrap()).collect();
     let accepted = results.iter().filter(|result| matches!(result, EventResult::Accepted(_))).count();
     let refused = results
         .iter()

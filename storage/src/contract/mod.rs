@@ -2,7 +2,7 @@
 //!
 //! Takes a [`Lab`] that makes engines, gives one `#[test]` per law through [`contract_tests!`](crate::contract_tests).
 //! The laws are plain functions that panic when broken. What only a real disk can show (crashes, damage) is in
-//! `tests/crash.rs`.
+//! `tests/power_cut.rs`.
 
 pub mod engine_laws;
 pub mod sample;

@@ -5,7 +5,7 @@
 //! would find. [`Faults`] makes syncs fail, be slow, or wait.
 //!
 //! A batch is atomic here as it is on the disk: a crash tears *between* batches, never through one. Tearing through
-//! bytes is `tests/crash.rs`'s, on real files.
+//! bytes is `tests/power_cut.rs`'s, on real files.
 
 mod faults;
 

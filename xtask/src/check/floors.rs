@@ -60,7 +60,15 @@ const FLOORS: &[Floor] = &[
     Floor {
         package: "tally-bench",
         folder: "bench",
-        may_use: &["tally-protocol", "tally-merkle", "tally-storage", "tally-api", "tally-verify", "tally-client"],
+        may_use: &[
+            "tally-protocol",
+            "tally-merkle",
+            "tally-storage",
+            "tally-api",
+            "tally-verify",
+            "tally-core",
+            "tally-client",
+        ],
     },
     Floor {
         package: "tally-fuzz",

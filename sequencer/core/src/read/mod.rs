@@ -125,6 +125,7 @@ impl From<TreeError<TileError<ReadError>>> for ReadError {
         match error {
             TreeError::IndexBeyondSize { .. } => Self::Invalid("the index lies outside the tree of this size"),
             TreeError::SizesReversed { .. } => Self::Invalid("the old size is larger than the new one"),
+            TreeError::IndexesUnordered { .. } => Self::Invalid("the indexes do not rise"),
             TreeError::Source(TileError::Fetch(error)) => error,
             TreeError::Source(TileError::Missing { index, .. } | TileError::Malformed { index, .. }) => {
                 Self::Damaged { index: Index::new(index), what: "a stored tile is missing or malformed" }

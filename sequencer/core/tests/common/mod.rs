@@ -265,7 +265,7 @@ pub struct Node {
 
 impl Node {
     pub fn submit(&self, frames: Vec<Frame>) -> Vec<EventResult> {
-        self.submitter.submit(Lane(1), frames).unwrap().wait().unwrap()
+        self.submitter.submit(Lane(1), frames).unwrap().wait().unwrap().into_results()
     }
 
     pub fn submit_one(&self, frame: Frame) -> EventResult {

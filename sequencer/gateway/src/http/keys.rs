@@ -42,8 +42,8 @@ pub(crate) async fn control(call: &Call, stream: Stream, event: ControlEvent) ->
             ApiError::new(ErrorCode::ServiceUnavailable, "the control signer failed").after(1)
         }
     })?;
-    let mut results = call.gateway.submitter.submit(call.caller.lane(), vec![frame])?.await?;
-    match results.pop() {
+    let outcome = call.gateway.submitter.submit(call.caller.lane(), vec![frame])?.await?;
+    match outcome.into_iter().next() {
         Some(EventResult::Accepted(receipt) | EventResult::Duplicate(receipt)) => Ok(Controlled::Accepted(receipt)),
         Some(EventResult::Rejected(reject)) => {
             call.gateway.metrics.on_reject(reject.code);

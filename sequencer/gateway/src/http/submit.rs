@@ -149,7 +149,7 @@ async fn ask(call: &Call, frames: Vec<Frame>) -> Result<Vec<EventResult>, ApiErr
     }
     let ticket = call.gateway.submitter.submit(call.caller.lane(), frames)?;
     match tokio::time::timeout(call.gateway.config.limits.receipt_timeout, ticket).await {
-        Ok(results) => Ok(results?),
+        Ok(outcome) => Ok(outcome?.into_results()),
         Err(_) => {
             let message = "the receipts did not come in time; retry with the same event ids";
             Err(ApiError::new(ErrorCode::OutcomeUnknown, message).after(1))

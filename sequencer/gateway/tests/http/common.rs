@@ -186,7 +186,7 @@ impl TestServer {
     /// Past the gateway, straight into the core.
     pub async fn accept(&self, frame: Frame) {
         let submitter = self.sequencer.as_ref().unwrap().submitter();
-        let results = submitter.submit(Lane(0), vec![frame]).unwrap().await.unwrap();
+        let results = submitter.submit(Lane(0), vec![frame]).unwrap().await.unwrap().into_results();
         assert!(matches!(results[0], EventResult::Accepted(_)), "{results:?}");
     }
 

@@ -178,8 +178,8 @@ fn submit(rooms: &Rooms, stream: Stream, event: &ControlEvent) -> Result<(), Fai
         .submitter()
         .submit(Lane(0), vec![frame])
         .map_err(|refused| Failure::new(Exit::Unavailable, refused.to_string()))?;
-    let results = ticket.wait().map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
-    match results.into_iter().next() {
+    let outcome = ticket.wait().map_err(|error| Failure::new(Exit::Unavailable, error.to_string()))?;
+    match outcome.into_iter().next() {
         Some(EventResult::Accepted(_) | EventResult::Duplicate(_)) => Ok(()),
         Some(EventResult::Rejected(reject)) => {
             Err(Failure::new(Exit::Rejected, format!("{} was refused: {}", event.event_type(), reject.message)))
