@@ -74,7 +74,14 @@ fn wide_run<'a>(engine: Engine, messages: impl Iterator<Item = [&'a [u8; 32]; 3]
 /// The digests of `prefix | message` for each message, in order.
 pub(super) fn sha256_many<'a>(prefix: &[u8], mut messages: impl Iterator<Item = &'a [u8]>) -> Vec<[u8; 32]> {
     let mut out = Vec::with_capacity(messages.size_hint().0);
-    Engine::best().run(prefix, &mut messages, &mut out);
+    // One alone needs no lanes, and none at all, which small trees often ask for, needs nothing.
+    let Some(first) = messages.next() else { return out };
+    match messages.next() {
+        None => out.push(single(prefix, first)),
+        Some(second) => {
+            Engine::best().run(prefix, &mut [first, second].into_iter().chain(messages), &mut out);
+        }
+    }
     out
 }
 
