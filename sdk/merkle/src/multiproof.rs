@@ -9,7 +9,7 @@
 
 use core::slice;
 
-use tally_protocol::hash::{LeafHash, NodeHash, RootHash, node};
+use tally_protocol::hash::{LeafHash, NodeHash, RootHash, node, node_many};
 use tally_protocol::id::{Index, TreeSize};
 
 use crate::error::{ProofError, TreeError};
@@ -68,7 +68,7 @@ pub fn root_of_multiproof(
     proof: &[NodeHash],
 ) -> Result<RootHash, ProofError> {
     let mut rest = checked(leaves, size, proof)?;
-    Ok(climb(&mut rest, Span::whole(size), leaves, &mut Vec::new())?.root())
+    Ok(climb(&mut rest, Span::whole(size), leaves)?.root())
 }
 
 /// The inclusion path of every leaf, in their order, as [`crate::inclusion_path`] gives it. Paths are as true as the
@@ -196,12 +196,11 @@ fn take(rest: &mut slice::Iter<'_, NodeHash>) -> Result<NodeHash, ProofError> {
     rest.next().copied().ok_or(ProofError::RootMismatch)
 }
 
-/// The root of a span; `scratch` is room for the hashes of one level.
+/// The root of a span.
 fn climb(
     rest: &mut slice::Iter<'_, NodeHash>,
     span: Span,
     leaves: &[(Index, LeafHash)],
-    scratch: &mut Vec<NodeHash>,
 ) -> Result<NodeHash, ProofError> {
     if leaves.is_empty() {
         return take(rest);
@@ -212,24 +211,19 @@ fn climb(
         return Ok(leaf.node());
     }
     if span.is_full(leaves.len()) && span.len().is_power_of_two() {
-        return Ok(perfect(leaves, scratch));
+        return Ok(perfect(leaves));
     }
     let (left, right) = leaves.split_at(span.split(leaves, |leaf| leaf.0));
-    let left = climb(rest, span.left(), left, scratch)?;
-    let right = climb(rest, span.right(), right, scratch)?;
+    let left = climb(rest, span.left(), left)?;
+    let right = climb(rest, span.right(), right)?;
     Ok(node(&left, &right))
 }
 
 /// The root of a perfect subtree, level by level.
-fn perfect(leaves: &[(Index, LeafHash)], level: &mut Vec<NodeHash>) -> NodeHash {
-    level.clear();
-    level.extend(leaves.as_chunks::<2>().0.iter().map(|[left, right]| node(&left.1.node(), &right.1.node())));
-    let mut width = level.len();
-    while width > 1 {
-        width /= 2;
-        for at in 0..width {
-            level[at] = node(&level[2 * at], &level[2 * at + 1]);
-        }
+fn perfect(leaves: &[(Index, LeafHash)]) -> NodeHash {
+    let mut level: Vec<NodeHash> = leaves.iter().map(|(_, leaf)| leaf.node()).collect();
+    while level.len() > 1 {
+        level = node_many(level.as_chunks().0.iter().map(|[left, right]| (left, right)));
     }
     level[0]
 }

@@ -8,6 +8,7 @@
 //! text, and that text reads as the same value. Errors carry the byte offset.
 
 mod check;
+mod fast;
 mod number;
 mod parse;
 mod text;

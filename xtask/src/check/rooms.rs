@@ -32,7 +32,7 @@ const ROOMS: &[Room] = &[
     room("curve25519-dalek", PROTOCOL, &["sdk/protocol/src/key"]),
     room("rand_core", &["tally-protocol", "tally-verify", "tally-core", "tally", "tally-testkit", "tally-bench"], &[]),
     room("sha2", PROTOCOL, &["sdk/protocol/src/hash"]),
-    room("archmage", PROTOCOL, &["sdk/protocol/src/hash/lanes"]),
+    room("archmage", PROTOCOL, &["sdk/protocol/src/hash/lanes", "sdk/protocol/src/jcs/text"]),
     room("blake3", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
     room("crc32c", &["tally-protocol", "tally-storage"], &["sdk/protocol/src/run", "storage/src/wal"]),

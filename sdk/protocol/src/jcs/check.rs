@@ -1,8 +1,9 @@
-//! Is it canonical already? One pass, no value built, nothing allocated unless two neighbouring keys have escapes.
-//! This is what admission runs on every payload.
+//! Is it canonical already? Mostly it is, and then one straight pass says so (`fast.rs`); here is the thorough check, also
+//! one pass: no value built, nothing allocated unless two neighbouring keys have escapes. It says what is wrong and where.
 
 use core::cmp::Ordering;
 
+use super::fast::is_certainly_canonical;
 use super::text::{read_escape, skip_plain, write_escape};
 use super::{JcsError, JcsErrorKind, cmp_utf16, number};
 use crate::limits::JSON_DEPTH_MAX;
@@ -12,7 +13,12 @@ use crate::limits::JSON_DEPTH_MAX;
 /// # Errors
 /// They are not JSON, have no canonical form, or are not in it. Of several faults the first one met is told.
 pub fn is_canonical(bytes: &[u8]) -> Result<(), JcsError> {
-    core::str::from_utf8(bytes).map_err(|error| JcsError::new(JcsErrorKind::Utf8, error.valid_up_to()))?;
+    let text = core::str::from_utf8(bytes).map_err(|error| JcsError::new(JcsErrorKind::Utf8, error.valid_up_to()))?;
+    if is_certainly_canonical(text) { Ok(()) } else { thorough(bytes) }
+}
+
+/// As [`is_canonical`], of a text that is UTF-8.
+pub(super) fn thorough(bytes: &[u8]) -> Result<(), JcsError> {
     let mut checker = Checker { bytes, at: 0, depth: 0, objects: 0, levels: [Key::default(); JSON_DEPTH_MAX] };
     loop {
         let opened = checker.value()?;

@@ -102,7 +102,7 @@ pub(super) fn check(bytes: &[u8], at: usize) -> Result<usize, JcsError> {
 /// The common case without converting: a decimal of at most 15 digits that ends in none to spare. A double keeps any
 /// 15 digits apart, so the shortest text of such a number is the one given, if ECMAScript would not use an exponent:
 /// not for integers this short, and not from 1e-6 on. `None` is "look closer", not "wrong".
-fn check_short(bytes: &[u8], at: usize) -> Option<usize> {
+pub(super) fn check_short(bytes: &[u8], at: usize) -> Option<usize> {
     let start = at + usize::from(bytes.get(at)? == &b'-');
     let point = skip_digits(bytes, start);
     let whole = &bytes[start..point];

@@ -6,8 +6,19 @@ const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// The first position from `at` on whose byte ends a string, starts an escape or is a control character; the end of
-/// the bytes if there is none. Eight bytes at a time: payloads are mostly text.
+/// the bytes if there is none. Sixteen or eight bytes at a time: payloads are mostly text.
+#[inline]
 pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(sse2) = <archmage::X64V1Token as archmage::SimdToken>::summon() {
+        while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            let found = special16(sse2, chunk);
+            if found != 0 {
+                return at + found.trailing_zeros() as usize;
+            }
+            at += 16;
+        }
+    }
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
         let found = special(u64::from_le_bytes(*chunk));
         if found != 0 {
@@ -19,6 +30,19 @@ pub(super) fn skip_plain(bytes: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// One bit for each byte that is a quote, a backslash or below 0x20. SSE2 belongs to every x86-64, so there is nothing
+/// to detect.
+#[cfg(target_arch = "x86_64")]
+#[archmage::arcane(import_intrinsics)]
+#[inline]
+fn special16(_: archmage::X64V1Token, chunk: &[u8; 16]) -> i32 {
+    let bytes = _mm_loadu_si128(chunk);
+    let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"'.cast_signed()));
+    let slash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'\\'.cast_signed()));
+    let control = _mm_cmpeq_epi8(bytes, _mm_min_epu8(bytes, _mm_set1_epi8(0x1f)));
+    _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, slash), control))
 }
 
 /// The high bit of each byte that is a quote, a backslash or below 0x20. Bits above the lowest one that is set may be

@@ -7,7 +7,7 @@
 use archmage::intrinsics::x86_64::*;
 use archmage::{SimdToken, X64V3Token, X64V4Token, arcane, rite};
 
-use super::{Block, States, WideBlock, WideStates};
+use super::fill::{Block, States, WideBlock, WideStates};
 
 /// Proof of AVX2.
 pub(super) type Avx2 = X64V3Token;
