@@ -128,6 +128,20 @@ pub struct EngineStats {
     pub written_bytes: u64,
     /// Bytes of keys and values loaded in bulk.
     pub loaded_bytes: u64,
+    /// Bytes that went into the write-ahead log.
+    pub wal_bytes: u64,
+    /// Bytes of table files made from write buffers.
+    pub flushed_bytes: u64,
+    /// Bytes that compactions read.
+    pub compaction_read_bytes: u64,
+    /// Bytes that compactions wrote.
+    pub compaction_written_bytes: u64,
+    /// Microseconds that writers were held up because background work was behind.
+    pub stall_micros: u64,
+    /// Blocks found in the cache.
+    pub cache_hits: u64,
+    /// Blocks read from files.
+    pub cache_misses: u64,
     /// Bytes of the block cache in use.
     pub cache_bytes: u64,
     /// Bytes that compaction still has to move.

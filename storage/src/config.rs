@@ -21,6 +21,9 @@ pub struct RocksConfig {
     /// Bytes of write-ahead log after which the families that hold the oldest file back are flushed: bounds the disk
     /// it takes and the time of a start (about a second of CPU per 200 MiB).
     pub wal_bytes_max: u64,
+    /// Whether runs are compressed (LZ4) when they leave the write buffer: about 0.6 µs of background CPU for an event of
+    /// 800 bytes, for a log of a third to two thirds the size.
+    pub compress_runs: bool,
 }
 
 impl RocksConfig {
@@ -32,6 +35,7 @@ impl RocksConfig {
         open_files_max: 512,
         background_jobs: 2,
         wal_bytes_max: 256 << 20,
+        compress_runs: true,
     };
 
     /// Small buffers, for tests that want flushes and compactions to happen.
@@ -42,6 +46,7 @@ impl RocksConfig {
         open_files_max: 64,
         background_jobs: 2,
         wal_bytes_max: 16 << 20,
+        compress_runs: true,
     };
 
     /// Checks the bounds against each other.

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rocksdb::statistics::{StatsLevel, Ticker};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
     DBRawIterator, DBRecoveryMode, Error, ErrorKind, FlushOptions, IngestExternalFileOptions, LogLevel,
@@ -65,7 +66,7 @@ pub fn open_rocks(path: &Path, config: &RocksConfig) -> Result<Arc<dyn Engine>, 
         .map_err(|error| open_failed(path, &error))?;
     remove_unloaded(path)?;
     let writer = Writer { _lock: lock, path: path.to_owned(), loaded: AtomicU64::new(0) };
-    let engine = Arc::new(Rocks::new(db, cache, *config, Some(writer), torn.map_or(0, |torn| torn.bytes)));
+    let engine = Arc::new(Rocks::new((db, options), cache, *config, Some(writer), torn.map_or(0, |torn| torn.bytes)));
     MetaStore::new(engine.clone()).check_format(true)?;
     Ok(engine)
 }
@@ -91,7 +92,7 @@ pub fn open_rocks_read_only(path: &Path, config: &RocksConfig) -> Result<Arc<dyn
     let options = options(config, mode);
     let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(config, &cache), false)
         .map_err(|error| open_failed(path, &error))?;
-    let engine = Arc::new(Rocks::new(db, cache, *config, None, 0));
+    let engine = Arc::new(Rocks::new((db, options), cache, *config, None, 0));
     MetaStore::new(engine.clone()).check_format(false)?;
     Ok(engine)
 }
@@ -188,6 +189,9 @@ fn options(config: &RocksConfig, mode: DBRecoveryMode) -> Options {
     options.set_log_level(LogLevel::Warn);
     options.set_max_log_file_size(4 << 20);
     options.set_keep_log_file_num(4);
+    // Counters only: no histogram, no clock.
+    options.enable_statistics();
+    options.set_statistics_level(StatsLevel::ExceptHistogramOrTimers);
     options.set_stats_dump_period_sec(0);
     options.set_stats_persist_period_sec(0);
     options
@@ -233,7 +237,8 @@ fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Option
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     options.set_compression_type(match family {
         // Frames are mostly text; everything else that is large is hashes.
-        Family::Runs | Family::Checkpoints | Family::Commitments | Family::Positions => DBCompressionType::Lz4,
+        Family::Runs if config.compress_runs => DBCompressionType::Lz4,
+        Family::Checkpoints | Family::Commitments | Family::Positions => DBCompressionType::Lz4,
         _ => DBCompressionType::None,
     });
     match family {
@@ -274,6 +279,8 @@ struct Rocks {
     db: DB,
     cache: Cache,
     config: RocksConfig,
+    /// As the database was opened; its counters are read through it.
+    options: Options,
     /// `None` if opened for reading only.
     writer: Option<Writer>,
     poison: OnceLock<String>,
@@ -285,11 +292,18 @@ struct Rocks {
 }
 
 impl Rocks {
-    fn new(db: DB, cache: Cache, config: RocksConfig, writer: Option<Writer>, torn_tail_bytes: u64) -> Self {
+    fn new(
+        (db, options): (DB, Options),
+        cache: Cache,
+        config: RocksConfig,
+        writer: Option<Writer>,
+        torn_tail_bytes: u64,
+    ) -> Self {
         Self {
             db,
             cache,
             config,
+            options,
             writer,
             poison: OnceLock::new(),
             synced: AtomicU64::new(0),
@@ -459,6 +473,7 @@ impl Engine for Rocks {
             disk_bytes: self.number(family, properties::TOTAL_SST_FILES_SIZE),
             memory_bytes: self.number(family, properties::SIZE_ALL_MEM_TABLES),
         });
+        let ticker = |ticker| self.options.get_ticker_count(ticker);
         let pending = properties::ESTIMATE_PENDING_COMPACTION_BYTES;
         EngineStats {
             families: families.collect(),
@@ -466,6 +481,13 @@ impl Engine for Rocks {
             buffered_writes: self.buffered.load(Ordering::Relaxed),
             written_bytes: self.written.load(Ordering::Relaxed),
             loaded_bytes: self.loaded.load(Ordering::Relaxed),
+            wal_bytes: ticker(Ticker::WalFileBytes),
+            flushed_bytes: ticker(Ticker::FlushWriteBytes),
+            compaction_read_bytes: ticker(Ticker::CompactReadBytes),
+            compaction_written_bytes: ticker(Ticker::CompactWriteBytes),
+            stall_micros: ticker(Ticker::StallMicros),
+            cache_hits: ticker(Ticker::BlockCacheHit),
+            cache_misses: ticker(Ticker::BlockCacheMiss),
             cache_bytes: self.cache.get_usage() as u64,
             compaction_pending_bytes: Family::ALL.into_iter().map(|family| self.number(family, pending)).sum(),
             background_errors: self.number(Family::Runs, properties::BACKGROUND_ERRORS),

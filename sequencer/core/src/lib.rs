@@ -56,5 +56,5 @@ pub use failpoint::FAIL_POINTS;
 pub use fence::{Fence, FenceError, FenceRecord, FileFence};
 pub use metrics::Metrics;
 pub use pipeline::{DrainError, GenesisSource, Parts, Sequencer};
-pub use read::{LedgerInfo, ReadError, Reader, StoredEvent, VesProof};
+pub use read::{LedgerInfo, ReadError, Reader, StorageReading, StoredEvent, VesProof};
 pub use watermarks::{Ladder, NodeState};

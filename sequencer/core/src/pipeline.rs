@@ -288,7 +288,7 @@ fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
     let derived = DerivedIndex::open(Arc::clone(&engine), &ledger.ledger_id)?;
     let commitments = CommitmentStore::new(Arc::clone(&engine));
     let tip = recover::tip(&log, &ledger)?;
-    let (tree, waiting) = recover::fold(&log, &tiles, &checkpoints, &ledger, &tip)?;
+    let (tree, waiting) = recover::fold(engine.as_ref(), (&log, &tiles, &checkpoints), &ledger, &tip)?;
     let published = recover::published(&checkpoints, &ledger)?;
     let flags = (fresh, config.adopt_fence);
     let roots = recover::Roots { tree: &tree, tiles: &tiles, waiting: &waiting };

@@ -19,7 +19,7 @@ use tally_protocol::key::{PublicKey, Signer};
 use tally_protocol::note::VerifierKey;
 use tally_protocol::run::{Record, StoredRun};
 use tally_protocol::time::LogTime;
-use tally_storage::{CheckpointStore, EventLog, StorageError, TileStore};
+use tally_storage::{Batch, CheckpointStore, Durability, Engine, EventLog, StorageError, TileStore};
 
 use crate::control::Control;
 use crate::error::StartError;
@@ -33,6 +33,8 @@ use crate::shared::Shared;
 
 /// Runs read in one step.
 const STEP_RUNS: usize = 8;
+/// Tiles of a long fold that are held in memory: 8 MiB, a quarter of a million events.
+const TILES_WAITING_MAX: usize = 1024;
 
 /// What recovery knows of the log's end.
 pub(crate) struct Tip {
@@ -79,9 +81,8 @@ pub(crate) fn leaf_of(record: &Record) -> LeafHash {
 
 /// The tree over the whole log, and the tiles that were completed but not stored yet.
 pub(crate) fn fold(
-    log: &EventLog,
-    tiles: &TileStore,
-    checkpoints: &CheckpointStore,
+    engine: &dyn Engine,
+    (log, tiles, checkpoints): (&EventLog, &TileStore, &CheckpointStore),
     ledger: &LedgerInfo,
     tip: &Tip,
 ) -> Result<(Tree, Vec<FullTile>), StartError> {
@@ -102,9 +103,22 @@ pub(crate) fn fold(
             return Err(damaged(from, "the log has a gap"));
         }
         completed.extend(tree.grow(&leaves).tiles);
+        if completed.len() >= TILES_WAITING_MAX {
+            store_tiles(engine, tiles, &mut completed)?;
+        }
     }
     failpoint::hit("recover.folded");
     Ok((tree, completed))
+}
+
+/// Stores tiles of a long fold: they follow from the log whatever becomes of this start.
+fn store_tiles(engine: &dyn Engine, tiles: &TileStore, completed: &mut Vec<FullTile>) -> Result<(), StartError> {
+    let mut batch = Batch::new();
+    for tile in completed.drain(..) {
+        let bytes = tile.bytes.as_ref().try_into().expect("a full tile has 8192 bytes");
+        tiles.put(&mut batch, tile.level, tile.index, bytes);
+    }
+    Ok(engine.write(batch, Durability::Buffered)?)
 }
 
 fn leaves_from(runs: &[StoredRun], from: Index) -> Result<Vec<LeafHash>, StartError> {

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use tally_api::error::ErrorCode;
 use tally_core::metrics::{Counter, Gauge, Histogram, Reading};
-use tally_core::{Ladder, NodeState};
+use tally_core::{Ladder, NodeState, StorageReading};
 use tally_protocol::error::RejectCode;
 
 use crate::quic::QuicMetrics;
@@ -121,6 +121,17 @@ impl Text {
                     self.head(name, "histogram", help);
                     self.histogram(name, "", &rows, sum);
                 }
+            }
+        }
+    }
+
+    /// The storage's readings.
+    pub(crate) fn storage(&mut self, readings: &[StorageReading]) {
+        for reading in readings {
+            self.head(reading.name, if reading.is_counter { "counter" } else { "gauge" }, reading.help);
+            for (family, value) in &reading.values {
+                let labels = family.map(|family| format!("{{family=\"{family}\"}}")).unwrap_or_default();
+                self.line(reading.name, &labels, *value);
             }
         }
     }

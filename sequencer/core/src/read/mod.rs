@@ -8,6 +8,7 @@ mod events;
 mod proofs;
 pub(crate) mod receipts;
 pub(crate) mod runs;
+mod storage;
 pub(crate) mod tiles;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use crate::shared::{Shared, read};
 use crate::watermarks::{Ladder, NodeState, Rung};
 
 pub use proofs::VesProof;
+pub use storage::StorageReading;
 
 /// Who this ledger is; never changes.
 #[derive(Debug, Clone)]

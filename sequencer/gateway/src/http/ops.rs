@@ -30,6 +30,8 @@ pub(crate) async fn metrics(call: Call) -> Reply {
     let mut text = Text::default();
     text.ladder(&gateway.reader.ladder(), &gateway.reader.state());
     text.core(gateway.core_metrics.read());
+    let storage = gateway.read(|reader| Ok(reader.storage())).await?;
+    text.storage(&storage);
     let names: Vec<_> = ROUTES.iter().map(|route| (route.method.name(), route.path)).collect();
     text.gateway(&gateway.metrics, &names);
     let bodies = gateway.bodies.used() as u64;
