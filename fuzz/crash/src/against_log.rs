@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use tally_merkle::Frontier;
 use tally_protocol::entry::{EventEntry, Genesis};
 use tally_protocol::hash::{LeafHash, RootHash};
 use tally_protocol::id::Index;
-use tally_storage::{EventLog, MetaStore, RocksConfig, open_rocks_read_only};
+use tally_storage::{Engine, EventLog, MetaStore, RocksConfig, open_rocks_read_only};
 
 use crate::Failure;
 use crate::load::Kept;
@@ -34,12 +35,25 @@ pub struct Compared {
 /// # Errors
 /// The log lacks something, holds something else, or cannot be read.
 pub fn compare(data: &Path, kept: &mut [Kept], roots: &BTreeMap<u64, RootHash>) -> Result<Compared, Failure> {
-    kept.sort_unstable_by_key(|kept| kept.index);
     let engine = open_rocks_read_only(&data.join("db"), &RocksConfig::SMALL).map_err(|error| error.to_string())?;
-    let genesis = MetaStore::new(engine.clone()).genesis().map_err(|error| error.to_string())?;
+    compare_stored(&engine, kept, roots)
+}
+
+/// The same over an open database.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_stored(
+    engine: &Arc<dyn Engine>,
+    kept: &mut [Kept],
+    roots: &BTreeMap<u64, RootHash>,
+) -> Result<Compared, Failure> {
+    kept.sort_unstable_by_key(|kept| kept.index);
+    let genesis = MetaStore::new(Arc::clone(engine)).genesis().map_err(|error| error.to_string())?;
     let genesis = Genesis::decode(&genesis.ok_or("there is no ledger")?).map_err(|error| error.to_string())?;
-    let log = EventLog::new(engine);
-    let mut comparison = Comparison { tree: Frontier::new(), kept: kept.iter().peekable(), roots, done: Compared::default() };
+    let log = EventLog::new(Arc::clone(engine));
+    let mut comparison =
+        Comparison { tree: Frontier::new(), kept: kept.iter().peekable(), roots, done: Compared::default() };
     comparison.entry(genesis.leaf_hash(), None)?;
     loop {
         let runs = log.runs_from(Index::new(comparison.done.entries), STEP_RUNS).map_err(|error| error.to_string())?;

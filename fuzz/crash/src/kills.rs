@@ -109,7 +109,9 @@ fn kill_once(
     restart_ms: &mut Vec<u64>,
 ) -> Result<Node, Failure> {
     // From "just started" to "well under load".
-    std::thread::sleep(Duration::from_millis([20, 200, 700][usize::try_from(rng.below(3)).unwrap_or(0)] + rng.below(80)));
+    std::thread::sleep(Duration::from_millis(
+        [20, 200, 700][usize::try_from(rng.below(3)).unwrap_or(0)] + rng.below(80),
+    ));
     std::thread::sleep(Duration::from_micros(rng.below(1_000)));
     node.kill();
     if rng.one_in(5) {
@@ -172,7 +174,8 @@ impl Report {
     }
 
     fn rows(&self) -> Vec<(&'static str, String)> {
-        let fsck = format!("{}, size {}", if self.fsck["ok"] == true { "clean" } else { "not clean" }, self.fsck["size"]);
+        let fsck =
+            format!("{}, size {}", if self.fsck["ok"] == true { "clean" } else { "not clean" }, self.fsck["size"]);
         vec![
             ("kills", self.kills.to_string()),
             ("further kills while starting", self.kills_at_start.to_string()),

@@ -194,7 +194,13 @@ impl Worker {
     ///
     /// # Errors
     /// No client can be made.
-    pub fn new(door: &Door, number: u64, batch: usize, keep_one_in: u64, shared: &Arc<Shared>) -> Result<Self, Failure> {
+    pub fn new(
+        door: &Door,
+        number: u64,
+        batch: usize,
+        keep_one_in: u64,
+        shared: &Arc<Shared>,
+    ) -> Result<Self, Failure> {
         let agent = door.agent(number);
         let client = door.client(RetryPolicy::NEVER)?;
         client.know_agent(&agent);

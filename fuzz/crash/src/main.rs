@@ -24,7 +24,9 @@ fn main() -> ExitCode {
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         Err(why) => {
-            say(&format!("tally-crash: {why}; usage: kills [--kills N] [--seed S] | soak [--minutes M]; [--json] [--write]"));
+            say(&format!(
+                "tally-crash: {why}; usage: kills [--kills N] [--seed S] | soak [--minutes M]; [--json] [--write]"
+            ));
             return ExitCode::from(2);
         }
     };

@@ -75,15 +75,8 @@ pub fn run(home: &Home, minutes: u64, say: impl Fn(&str)) -> Result<Report, Fail
     let settled = &samples[samples.len() / 3..];
     let (early, late) = settled.split_at(settled.len() / 2);
     let acknowledged = shared.counts.acknowledged.load(Ordering::Relaxed);
-    let report = Report {
-        full_rate,
-        minutes,
-        early_mib: largest(early),
-        late_mib: largest(late),
-        acknowledged,
-        compared,
-        fsck,
-    };
+    let report =
+        Report { full_rate, minutes, early_mib: largest(early), late_mib: largest(late), acknowledged, compared, fsck };
     if report.late_mib > report.early_mib * FLAT_WITHIN {
         return Err(format!("memory is not flat: {:.0} MiB, later {:.0} MiB", report.early_mib, report.late_mib));
     }
@@ -117,7 +110,13 @@ fn measure(shared: &Shared, minutes: u64, rss_kib: impl Fn() -> u64, say: &impl 
         latencies.sort_by(f32::total_cmp);
         let at = |part: f64| latencies.get((latencies.len() as f64 * part) as usize).copied().unwrap_or(0.0);
         let done = Minute { events: events() - before, rss_mib_max, p50_ms: at(0.5), p99_ms: at(0.99) };
-        say(&format!("  minute {:>3}: {:.0} MiB, {} events, p99 {:.1} ms", minute + 1, rss_mib_max, done.events, done.p99_ms));
+        say(&format!(
+            "  minute {:>3}: {:.0} MiB, {} events, p99 {:.1} ms",
+            minute + 1,
+            rss_mib_max,
+            done.events,
+            done.p99_ms
+        ));
         list.push(done);
     }
     Ok((full_rate, list, samples))

@@ -23,8 +23,16 @@ const fn room(dependency: &'static str, crates: &'static [&'static str], files: 
 const GATEWAY: &[&str] = &["tally-gateway"];
 const PROTOCOL: &[&str] = &["tally-protocol"];
 
-const JSON: &[&str] =
-    &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally", "tally-bench", "tally-fuzz", "tally-crash"];
+const JSON: &[&str] = &[
+    "tally-api",
+    "tally-gateway",
+    "tally-client",
+    "tally-verify",
+    "tally",
+    "tally-bench",
+    "tally-fuzz",
+    "tally-crash",
+];
 
 const ROOMS: &[Room] = &[
     // the bytes
