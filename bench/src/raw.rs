@@ -15,6 +15,9 @@ use crate::proc::own_thread_nanos;
 /// Signatures verified together; what the node gathers at the most.
 pub const BATCH: usize = 2048;
 
+/// Seconds of a round that give a steady figure.
+pub const SECONDS: f64 = 2.0;
+
 /// The raw rate of one run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Raw {
@@ -24,16 +27,16 @@ pub struct Raw {
     pub cpu_micros: f64,
 }
 
-/// Signatures per second over all cores, best of three rounds.
+/// Signatures per second over all cores, best of three rounds of so many seconds.
 ///
 /// # Errors
 /// If events cannot be made or a signature does not verify.
-pub fn verify_rate(maker: &Maker) -> Result<Raw, Failure> {
+pub fn verify_rate(maker: &Maker, seconds: f64) -> Result<Raw, Failure> {
     let items = items(maker)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     let mut best = Raw::default();
     for _ in 0..3 {
-        let found = round(&items, workers, Duration::from_secs(2))?;
+        let found = round(&items, workers, Duration::from_secs_f64(seconds))?;
         let cpu_micros = if best.per_second == 0.0 { found.cpu_micros } else { best.cpu_micros.min(found.cpu_micros) };
         best = Raw { per_second: best.per_second.max(found.per_second), cpu_micros };
     }

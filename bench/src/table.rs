@@ -24,6 +24,8 @@ use serde_json::Value;
 
 use crate::Failure;
 use crate::histogram::Histogram;
+use crate::node::Folder;
+use crate::raw;
 use crate::session::{Session, Way};
 use crate::svg::{Lines, Series};
 
@@ -88,7 +90,7 @@ pub fn ingest_figures(options: &Options) -> Result<Value, Failure> {
     ingest::figures(options)
 }
 
-/// Writes pages and plots into a folder, and the summary of those that were measured now.
+/// Writes pages and plots into a folder, and the summary if everything was measured.
 ///
 /// # Errors
 /// If the folder cannot be written.
@@ -100,6 +102,10 @@ pub fn write(pages: &[Page], folder: &Path) -> Result<(), Failure> {
         for (name, svg) in &page.plots {
             std::fs::write(folder.join(name), svg).map_err(failed)?;
         }
+    }
+    let is_there = |name: &&str| pages.iter().any(|page| page.name == *name);
+    if !NAMES.iter().all(|name| is_there(&name)) {
+        return Ok(());
     }
     std::fs::write(folder.join("README.md"), summary(pages)).map_err(failed)
 }
@@ -128,8 +134,8 @@ impl Options {
         ((rate * self.seconds) as usize).min(self.events.unwrap_or(2_000_000)).max(1000)
     }
 
-    fn folder(&self, name: &str) -> crate::node::Folder {
-        crate::node::Folder::temporary(&self.work, name)
+    fn session(&self, name: &str) -> Result<Session, Failure> {
+        Session::start(&self.binary, &Folder::temporary(&self.work, name), self.seconds.min(raw::SECONDS))
     }
 }
 

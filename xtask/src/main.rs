@@ -37,8 +37,8 @@ const TASKS: &[Task] = &[
     },
     Task {
         name: "bench",
-        usage: "bench http [--write] [--json] [ARGS]",
-        about: "durable proven events/s over HTTP beside the raw verification rate of the same run",
+        usage: "bench [NAME] [--json] [ARGS]",
+        about: "ingest, http, hot-stream, hostile, growth, reads, load, pipeline, stages; none: all, into docs/benchmarks",
         run: bench::run,
     },
     Task {

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::shell::{Outcome, cache_dir, cargo, command, fail, on_path, run, say};
+use crate::shell::{Outcome, cache_dir, cargo, command, fail, on_path, run, run_aside, say};
 
 /// Cargo, in an environment in which the whole workspace builds.
 ///
@@ -32,7 +32,8 @@ pub fn cargo_for_workspace() -> Outcome<Command> {
 /// # Errors
 /// If something the build needs is missing, or the build fails.
 pub fn build_binaries() -> Outcome<PathBuf> {
-    run(cargo_for_workspace()?.args(["build", "--release", "--workspace", "--bins", "--example", "demo"]))?;
+    let mut build = cargo_for_workspace()?;
+    run_aside(build.args(["build", "--release", "--workspace", "--bins", "--example", "demo"]))?;
     let own = std::env::current_exe().or_else(|error| fail(format!("failed to find this program: {error}")))?;
     // This program is one of them.
     Ok(own.parent().map(Path::to_path_buf).unwrap_or_default())

@@ -93,6 +93,18 @@ pub fn run(command: &mut Command) -> Outcome {
     if status.success() { Ok(()) } else { fail(format!("`{shown}` ended with {status}")) }
 }
 
+/// The same, with the command named on standard error: standard output is the command's alone.
+///
+/// # Errors
+/// As [`run`].
+#[expect(clippy::print_stderr, reason = "standard output belongs to the command")]
+pub fn run_aside(command: &mut Command) -> Outcome {
+    let shown = shown(command);
+    eprintln!("$ {shown}");
+    let status = command.status().map_err(|error| Failure(format!("failed to start `{shown}`: {error}")))?;
+    if status.success() { Ok(()) } else { fail(format!("`{shown}` ended with {status}")) }
+}
+
 /// Runs a command and gives what it wrote to standard output.
 ///
 /// # Errors

@@ -87,7 +87,7 @@ fn measure(options: &Options) -> Result<Report, Failure> {
     let sync = node.sync_micros()?;
     let mut maker = prepare(options, &node)?;
     eprintln!("raw verification ...");
-    let raw = verify_rate(&maker)?.per_second;
+    let raw = verify_rate(&maker, tally_bench::raw::SECONDS)?.per_second;
     let checker = Checker::new(&genesis(&node)?, &maker)?;
     let mut measured = Vec::new();
     for form in forms {

@@ -135,7 +135,7 @@ fn measure(options: &Options) -> Result<Value, Failure> {
     };
     eprintln!("signing {} events ...", options.events);
     let (warm, bodies) = (make(options.warm_up)?, make(options.events)?);
-    let raw = if options.no_raw { None } else { Some(verify_rate(&maker)?) };
+    let raw = if options.no_raw { None } else { Some(verify_rate(&maker, tally_bench::raw::SECONDS)?) };
     let store = match options.engine {
         Kept::Memory => Store::Memory,
         Kept::Rocks => Store::Rocks(options.data.clone()),

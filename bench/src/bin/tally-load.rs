@@ -71,6 +71,9 @@ struct Options {
     /// Events before the clock runs.
     #[arg(long, default_value_t = 20_000)]
     warm_up: usize,
+    /// Seconds of a round of raw verification, of which there are three.
+    #[arg(long, default_value_t = tally_bench::raw::SECONDS)]
+    raw_seconds: f64,
     /// The binary to load.
     #[arg(long, default_value = "target/release/tally")]
     binary: PathBuf,
@@ -103,7 +106,7 @@ fn main() -> ExitCode {
 fn measure(options: &Options) -> Result<Value, Failure> {
     let folder = options.data.as_deref().map_or_else(|| Folder::temporary(Path::new("target"), "load"), Folder::kept);
     eprintln!("starting the node; raw verification ...");
-    let session = Session::start(&options.binary, &folder)?;
+    let session = Session::start(&options.binary, &folder, options.raw_seconds)?;
     let way = options.way.unwrap_or_else(|| session.best_way());
     let callers = options.callers.max(1);
     if !options.connections.max(1).is_multiple_of(callers) {

@@ -43,7 +43,7 @@ fn sizes(asked: usize) -> Vec<usize> {
 }
 
 pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
-    let mut session = Session::start(&options.binary, &options.folder("growth"))?;
+    let mut session = options.session("growth")?;
     let way = options.way(&session);
     let maker = session.maker(Shape { one_agent_a_body: true, ..Shape::default() }, session.node.tenant)?;
     let plan = session.plan(way, options.connections, options.window);

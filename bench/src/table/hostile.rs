@@ -42,7 +42,7 @@ fn flood(session: &Session, way: Way, options: &Options) -> Result<Flood, Failur
 }
 
 pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
-    let session = Session::start(&options.binary, &options.folder("hostile"))?;
+    let session = options.session("hostile")?;
     // The VES surface refuses a request whole, so it has no such case.
     let way = Some(options.way(&session)).filter(|way| *way != Way::Ves).unwrap_or(Way::Frames);
     let makers: Vec<Maker> = CASES

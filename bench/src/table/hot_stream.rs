@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::svg::Bars;
 
 pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
-    let session = Session::start(&options.binary, &options.folder("hot-stream"))?;
+    let session = options.session("hot-stream")?;
     let way = options.way(&session);
     let maker = |streams: usize| {
         let shape = Shape { streams, one_agent_a_body: true, ..Shape::default() };

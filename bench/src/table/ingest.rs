@@ -78,14 +78,14 @@ fn json_of(row: &Row) -> Value {
 
 /// The short form: one way, 500-byte payloads.
 pub(super) fn figures(options: &Options) -> Result<Value, Failure> {
-    let session = Session::start(&options.binary, &options.folder("ingest"))?;
+    let session = options.session("ingest")?;
     let row = measure_row(options, &session, options.way(&session), 500)?;
     Ok(json_of(&row))
 }
 
 /// Every way, and every payload size the best way.
 pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
-    let session = Session::start(&options.binary, &options.folder("ingest"))?;
+    let session = options.session("ingest")?;
     let best = options.way(&session);
     let mut wanted = vec![(best, 500), (best, 100), (best, 4096)];
     wanted.extend([Way::Frames, Way::Json, Way::Ves].into_iter().filter(|way| *way != best).map(|way| (way, 500)));
