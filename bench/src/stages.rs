@@ -13,7 +13,7 @@ use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::entry::EventEntry;
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::{LeafHash, LedgerId, LookupKey, NodeHash, RunHash, payload_plain, run as run_hash};
-use tally_protocol::id::{Epoch, Index, Sequence};
+use tally_protocol::id::{Epoch, EventId, Index, Sequence};
 use tally_protocol::jcs;
 use tally_protocol::key::{SigningKey, VerifyItem, verify, verify_batch};
 use tally_protocol::proof::InclusionProof;
@@ -192,14 +192,16 @@ fn storing(input: &Arc<Input>, folder: &std::path::Path) -> Result<Vec<Stage>, F
     let stored = Bytes::copy_from_slice(&run.bytes);
     let decoded = Bytes::copy_from_slice(&run.bytes);
     let rocks = open_rocks(&folder.join("stages"), &RocksConfig::STANDARD).map_err(|error| error.to_string())?;
-    let lookup = LookupKey::new(&LedgerId::from_bytes([7; 32]));
+    let ledger = LedgerId::from_bytes([7; 32]);
+    let lookup = LookupKey::new(&ledger);
+    let derived = DerivedIndex::open(Arc::clone(&rocks), &ledger).map_err(|error| error.to_string())?;
     let keys = input.clone();
     Ok(vec![
         stage("append/encode-run", run_bytes, move || drop(black_box(encode(&encoded, 1, RunHash::ZERO)))),
         stage("append/hash-run", run_bytes, move || {
             black_box(run_hash(&stored));
         }),
-        stage("append/write-rocks-synced", run_bytes, append_to(Arc::clone(&rocks), run.clone())),
+        stage("append/write-rocks-synced", run_bytes, append_to(rocks, run.clone())),
         stage("append/write-memory", run_bytes, append_to(Arc::new(MemoryEngine::new()), run)),
         stage("index/lookup-keys", 0, move || {
             for frame in &keys.frames {
@@ -207,8 +209,8 @@ fn storing(input: &Arc<Input>, folder: &std::path::Path) -> Result<Vec<Stage>, F
                 black_box(lookup.entity(&frame.stream(), frame.entity_type(), frame.entity_id()));
             }
         }),
-        stage("index/write-rocks", 0, index_into(Arc::clone(&rocks), input.clone())),
-        stage("order/find-absent-ids-rocks", 0, find_absent(rocks, input)),
+        stage("index/write-rocks", 0, index_into(derived.clone(), input.clone())),
+        stage("order/find-absent-ids-rocks", 0, find_absent(derived, input)),
         stage("read/decode-run", run_bytes, move || {
             let run = StoredRun::decode(decoded.clone());
             black_box(run.is_ok_and(|run| run.records().len() == RUN));
@@ -229,26 +231,25 @@ fn append_to(engine: Arc<dyn Engine>, run: EncodedRun) -> impl FnMut() {
     }
 }
 
-fn index_into(engine: Arc<dyn Engine>, input: Arc<Input>) -> impl FnMut() {
-    let derived = DerivedIndex::new(Arc::clone(&engine), &LedgerId::from_bytes([7; 32]));
+fn index_into(derived: DerivedIndex, input: Arc<Input>) -> impl FnMut() {
     let mut first = 1;
     move || {
-        let mut batch = Batch::new();
+        let mut rows = derived.rows();
         for (at, frame) in input.frames.iter().enumerate() {
             // Other ids each time, spread as real ones: the old id with the position in front.
             let mut id = *frame.event_id().as_bytes();
             id[..8].copy_from_slice(&(first + at as u64).to_be_bytes());
-            let (id, index) = (tally_protocol::id::EventId::from_bytes(id), Index::new(first + at as u64));
-            derived.put_event_id(&mut batch, &frame.stream(), &id, index);
-            derived.put_entity(&mut batch, &frame.stream(), frame.entity_type(), frame.entity_id(), index);
+            let (id, index) = (EventId::from_bytes(id), Index::new(first + at as u64));
+            rows.put_event_id(&frame.stream(), &id, index);
+            rows.put_entity(&frame.stream(), frame.entity_type(), frame.entity_id(), index);
         }
         first += RUN as u64;
-        assert!(engine.write(batch, Durability::Buffered).is_ok(), "the write failed");
+        assert!(derived.add(rows, Index::new(first)).is_ok(), "the write failed");
     }
 }
 
-fn find_absent(engine: Arc<dyn Engine>, input: &Input) -> impl FnMut() + use<> {
-    let derived = DerivedIndex::new(engine, &LedgerId::from_bytes([8; 32]));
+/// None of the ids is there: [`index_into`] stores others.
+fn find_absent(derived: DerivedIndex, input: &Input) -> impl FnMut() + use<> {
     let ids: Vec<_> = input.frames.iter().map(|frame| (frame.stream(), frame.event_id())).collect();
     move || {
         for chunk in ids.chunks(BATCH) {

@@ -84,7 +84,8 @@ fn main() {
     let (mut next, mut previous, mut tile, mut spent) = (1, RunHash::ZERO, 0, 0.0);
     let start = Instant::now();
     while next <= events {
-        let mut builder = RunBuilder::new(LedgerId::from_bytes([7; 32]), Epoch::new(1), Index::new(next), previous, time);
+        let mut builder =
+            RunBuilder::new(LedgerId::from_bytes([7; 32]), Epoch::new(1), Index::new(next), previous, time);
         for (frame, at) in frames.iter().zip(next..) {
             let public_key = PublicKey::from_bytes([5; 32]);
             builder.push(RecordIn { sequence: Sequence::new(at), sequenced_at: time, public_key, frame }).unwrap();
@@ -112,10 +113,17 @@ fn main() {
     let total = (frame_bytes as u64 / per_run * (next - 1)) as f64;
     let ratio = |bytes: u64| bytes as f64 / total;
     let per_event = 1e6 / (next - 1) as f64;
-    println!("frame bytes {}, cpu {:.2} us, wall {:.2} us per event", frame_bytes as u64 / per_run, spent * per_event, wall * per_event);
+    println!(
+        "frame bytes {}, cpu {:.2} us, wall {:.2} us per event",
+        frame_bytes as u64 / per_run,
+        spent * per_event,
+        wall * per_event
+    );
     println!(
         "per frame byte: wal {:.3}, flushed {:.3}, compacted {:.3}",
-        ratio(stats.wal_bytes), ratio(stats.flushed_bytes), ratio(stats.compaction_written_bytes)
+        ratio(stats.wal_bytes),
+        ratio(stats.flushed_bytes),
+        ratio(stats.compaction_written_bytes)
     );
     for family in stats.families.iter().filter(|family| family.disk_bytes > 1 << 20) {
         println!("{}: {} MiB", family.family.name(), family.disk_bytes >> 20);

@@ -12,7 +12,7 @@ use crate::Failure;
 use crate::events::Shape;
 use crate::histogram::Histogram;
 use crate::load::Pace;
-use crate::session::{Plan, Session};
+use crate::session::Plan;
 use crate::svg::{Lines, Series};
 
 /// Events signed and submitted at once while the log grows: bounds the generator's memory.

@@ -5,7 +5,6 @@ use serde_json::json;
 use super::{Options, Page, head, median};
 use crate::Failure;
 use crate::events::Shape;
-use crate::session::Session;
 use crate::svg::Bars;
 
 pub(super) fn measure(options: &Options) -> Result<Page, Failure> {

@@ -300,7 +300,7 @@ async fn stream(connection: Connection, mut send: SendStream, mut recv: RecvStre
             } else {
                 let (note, outcome) = world.answer(number, &frames, misdeed, id);
                 CheckpointNote::new(id, &note).unwrap().write(&mut bytes);
-                say(&mut world, misdeed, outcome, no(ErrorCode::OutcomeUnknown), &mut bytes);
+                say(&mut world, misdeed, outcome, &no(ErrorCode::OutcomeUnknown), &mut bytes);
             }
             misdeed
         };
@@ -312,7 +312,7 @@ async fn stream(connection: Connection, mut send: SendStream, mut recv: RecvStre
     }
 }
 
-fn say(world: &mut World, misdeed: Misdeed, mut outcome: Outcome, unknown: Refused, bytes: &mut Vec<u8>) {
+fn say(world: &mut World, misdeed: Misdeed, mut outcome: Outcome, unknown: &Refused, bytes: &mut Vec<u8>) {
     let last = world.last.replace(outcome.clone());
     match misdeed {
         Misdeed::Forget => unknown.write(bytes),

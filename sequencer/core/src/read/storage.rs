@@ -53,7 +53,11 @@ impl Reader {
             reading("storage_cache_bytes", "Bytes of the block cache in use.", engine.cache_bytes),
             reading("storage_cache_hits_total", "Blocks found in the cache.", engine.cache_hits),
             reading("storage_cache_misses_total", "Blocks read from files.", engine.cache_misses),
-            reading("storage_background_errors", "Failures of background work; any is an alarm.", engine.background_errors),
+            reading(
+                "storage_background_errors",
+                "Failures of background work; any is an alarm.",
+                engine.background_errors,
+            ),
             reading("storage_torn_tail_bytes", "Bytes of a torn write cut at start.", engine.torn_tail_bytes),
             reading("index_segments", "Segments of the look-up indexes.", index.segments),
             reading("index_rows", "Rows in segments.", index.rows),

@@ -36,10 +36,10 @@ const WIDE_INITIAL: [u64; 8] = [
 const BUSY_MIN: usize = 1;
 
 /// SHA-256 of `prefix | message` for each message, `prefix` being shorter than a block.
-pub(super) fn narrow<'a, const N: usize>(
+pub(super) fn narrow<const N: usize>(
     compress: impl Fn(&mut States<N>, &[&Block; N]),
     prefix: &[u8],
-    messages: &mut dyn Iterator<Item = &'a [u8]>,
+    messages: &mut dyn Iterator<Item = &[u8]>,
     out: &mut Vec<[u8; 32]>,
 ) {
     let mut lanes = Lanes {
