@@ -90,6 +90,12 @@ pub fn ingest_figures(options: &Options) -> Result<Value, Failure> {
     ingest::figures(options)
 }
 
+/// Progress: standard output is for figures.
+#[expect(clippy::print_stderr, reason = "progress of a long measurement")]
+fn say(what: std::fmt::Arguments<'_>) {
+    eprintln!("{what}");
+}
+
 /// Writes pages and plots into a folder, and the summary if everything was measured.
 ///
 /// # Errors
@@ -104,7 +110,7 @@ pub fn write(pages: &[Page], folder: &Path) -> Result<(), Failure> {
         }
     }
     let is_there = |name: &&str| pages.iter().any(|page| page.name == *name);
-    if !NAMES.iter().all(|name| is_there(&name)) {
+    if !NAMES.iter().all(|name| is_there(name)) {
         return Ok(());
     }
     std::fs::write(folder.join("README.md"), summary(pages)).map_err(failed)

@@ -440,7 +440,7 @@ impl Engine for Rocks {
         self.writable()?;
         let end = to.map_or(&[u8::MAX; KEY_BYTES_MAX + 1][..], Key::as_slice);
         let dropped = self.db.delete_file_in_range_cf(self.family(family)?, from.as_slice(), end);
-        dropped.map_err(|error| self.poison("drop table files", &error))?;
+        dropped.map_err(|error| self.poison("drop files of", &error))?;
         // What shares a file with other rows, or is in a write buffer still.
         let range = ScanRange { family, from: *from, to: to.copied(), reverse: false, limit: 4096 };
         loop {

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::{Options, Page, head, latency_plot};
+use super::{Options, Page, head, latency_plot, say};
 use crate::Failure;
 use crate::events::Shape;
 use crate::histogram::Histogram;
@@ -52,7 +52,7 @@ pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
     let mut events: u64 = 20_000.min(options.events.unwrap_or(20_000)) as u64;
     let mut rows: Vec<At> = Vec::new();
     for size in sizes(options.events.unwrap_or(10_000_000)) {
-        eprintln!("growing to {size} events ...");
+        say(format_args!("growing to {size} events ..."));
         let (mut grown, mut seconds) = (0, 0.0);
         while events < size as u64 {
             let part = session.measure(&maker, CHUNK.min(size - events as usize), &plan)?;

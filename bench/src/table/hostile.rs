@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Options, Page, head, latency_plot, median};
+use super::{Options, Page, head, latency_plot, median, say};
 use crate::Failure;
 use crate::events::{Body, Maker, Shape, Spoil};
 use crate::histogram::Histogram;
@@ -59,7 +59,7 @@ pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
     let mut rates = vec![Vec::new(); CASES.len()];
     let mut checked = 0;
     for round in 0..options.rounds.max(1) {
-        eprintln!("bad signatures, round {} ...", round + 1);
+        say(format_args!("bad signatures, round {} ...", round + 1));
         for (maker, rates) in makers.iter().zip(&mut rates) {
             let measured = session.measure(maker, events, &plan)?;
             rates.push(measured.phase.rate());
@@ -71,7 +71,7 @@ pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
     let flooding = flood(&session, way, options)?;
     let (mut alone, mut beside, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..options.rounds.max(1) {
-        eprintln!("a flood, round {} ...", round + 1);
+        say(format_args!("a flood, round {} ...", round + 1));
         let bodies = Arc::new(makers[0].make(events)?);
         alone.push(session.measure_all(&[(&makers[0], bodies, &plan)])?.remove(0).phase.rate());
         let bodies = Arc::new(makers[0].make(events)?);
@@ -83,7 +83,7 @@ pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
     let (free, flooded) = (median(&alone), median(&beside));
 
     // The same at a quarter of the rate, where there is room for both: what the honest one notices is latency.
-    eprintln!("a flood at a quarter of the load ...");
+    say(format_args!("a flood at a quarter of the load ..."));
     let calm = Plan { pace: Pace::Open(free / 4.0), seconds_max: Some(options.seconds), ..plan.clone() };
     let bodies = Arc::new(makers[0].make(options.events_at(free / 4.0))?);
     let quiet = session.measure_all(&[(&makers[0], bodies, &calm)])?.remove(0);

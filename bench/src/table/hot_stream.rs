@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Options, Page, head, median};
+use super::{Options, Page, head, median, say};
 use crate::Failure;
 use crate::events::Shape;
 use crate::svg::Bars;
@@ -20,7 +20,7 @@ pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
     let events = options.events_at(rate);
     let (mut of_one, mut of_many, mut checked) = (Vec::new(), Vec::new(), 0);
     for round in 0..options.rounds.max(1) {
-        eprintln!("round {} ...", round + 1);
+        say(format_args!("round {} ...", round + 1));
         for (maker, rates) in [(&one, &mut of_one), (&many, &mut of_many)] {
             let measured = session.measure(maker, events, &plan)?;
             rates.push(measured.phase.rate());

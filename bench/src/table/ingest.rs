@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Options, Page, head, latency_plot, written};
+use super::{Options, Page, head, latency_plot, say, written};
 use crate::Failure;
 use crate::events::Shape;
 use crate::load::Pace;
@@ -27,15 +27,15 @@ fn shape(way: Way, payload: usize) -> Shape {
 }
 
 fn measure_row(options: &Options, session: &Session, way: Way, payload: usize) -> Result<Row, Failure> {
-    eprintln!("{}, {payload} bytes: warming up ...", way.name());
+    say(format_args!("{}, {payload} bytes: warming up ...", way.name()));
     let maker = session.maker(shape(way, payload), session.node.tenant)?;
     let plan = session.plan(way, options.connections, options.window);
     let (bytes_before, metrics_before) = (written(session), session.node.metrics()?);
     let rate = session.warm_up(&maker, &plan, options.events.unwrap_or(40_000).min(40_000))?;
-    eprintln!("{}, {payload} bytes: full load ...", way.name());
+    say(format_args!("{}, {payload} bytes: full load ...", way.name()));
     let full = session.measure(&maker, options.events_at(rate), &plan)?;
     let rate = full.phase.rate() / 2.0;
-    eprintln!("{}, {payload} bytes: half of it ...", way.name());
+    say(format_args!("{}, {payload} bytes: half of it ...", way.name()));
     let half = Plan { pace: Pace::Open(rate), seconds_max: Some(options.seconds), ..plan };
     let half = session.measure(&maker, options.events_at(rate), &half)?;
     let metrics = session.node.metrics()?;

@@ -10,7 +10,7 @@ use tally_core::{Config, Reader};
 use tally_merkle::verify_inclusion;
 use tally_protocol::id::{Index, TreeSize};
 
-use super::{Options, Page, cores, latency_plot, processor};
+use super::{Options, Page, cores, latency_plot, processor, say};
 use crate::Failure;
 use crate::events::{Maker, Shape};
 use crate::histogram::Histogram;
@@ -37,7 +37,7 @@ fn place(turn: u64, below: u64) -> u64 {
 }
 
 fn time(name: &'static str, seconds: f64, mut read: impl FnMut(u64) -> Result<(), Failure>) -> Result<Kind, Failure> {
-    eprintln!("{name} ...");
+    say(format_args!("{name} ..."));
     let (start, cpu) = (Instant::now(), own_thread_nanos());
     let (mut latency, mut turns) = (Histogram::default(), 0);
     while start.elapsed() < Duration::from_secs_f64(seconds) {
@@ -161,7 +161,7 @@ fn fill_and_read(options: &Options, folder: &std::path::Path, events: usize) -> 
         let part = left.min(CHUNK);
         run(&world, &maker, &maker.make(part)?, load)?;
         left -= part;
-        eprintln!("{} of {events} events in the log ...", events - left);
+        say(format_args!("{} of {events} events in the log ...", events - left));
     }
     world.stop()?;
     // A new start: nothing is in memory that a running node of this size would not have read.

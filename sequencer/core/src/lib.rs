@@ -22,6 +22,7 @@ pub mod config;
 pub mod control;
 pub mod error;
 mod failpoint;
+mod fast_hash;
 pub mod fence;
 pub mod metrics;
 mod shared;

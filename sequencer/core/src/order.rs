@@ -28,12 +28,10 @@ use crate::admit::Reply;
 use crate::clock::StepGuard;
 use crate::control::{Control, KeyRecord};
 use crate::failpoint;
+use crate::fast_hash::FastHash;
 use crate::shared::{Shared, read, write};
 use crate::verify::{Verified, VerifiedEvent};
 use crate::watermarks::Rung;
-
-/// Seeded anew in each process, so that nobody outside can aim at one bucket; much faster than SipHash on short keys.
-pub(crate) type FastHash = foldhash::quality::RandomState;
 
 /// An event with its place.
 #[derive(Debug)]

@@ -27,7 +27,7 @@ use tally_protocol::time::LogTime;
 use crate::admit::{Admitted, Lane, Reply};
 use crate::control::Control;
 use crate::failpoint;
-use crate::order::FastHash;
+use crate::fast_hash::FastHash;
 use crate::shared::{Shared, lock, read};
 
 /// An event whose form, payload and signature are right under the key of the stated generation.

@@ -55,7 +55,7 @@ const ROOMS: &[Room] = &[
     room("rocksdb", &["tally-storage"], &["storage/src/engine.rs"]),
     // threads and readers
     room("crossbeam-channel", &["tally-core"], &[]),
-    room("foldhash", &["tally-core"], &["sequencer/core/src/order.rs"]),
+    room("foldhash", &["tally-core"], &["sequencer/core/src/fast_hash.rs"]),
     room("arc-swap", &["tally-core", "tally-gateway"], &[]),
     room("getrandom", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
     room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench", "tally-crash"], &[]),
