@@ -110,7 +110,7 @@ pub fn write(pages: &[Page], folder: &Path) -> Result<(), Failure> {
         }
     }
     let is_there = |name: &&str| pages.iter().any(|page| page.name == *name);
-    if !NAMES.iter().all(|name| is_there(name)) {
+    if !NAMES.iter().all(is_there) {
         return Ok(());
     }
     std::fs::write(folder.join("README.md"), summary(pages)).map_err(failed)

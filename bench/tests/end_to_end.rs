@@ -2,6 +2,7 @@
 //!
 //! The node's binary lies beside the bench's own. A run of the whole workspace has built it; a run of this crate alone
 //! builds it if it is missing.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

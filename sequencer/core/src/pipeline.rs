@@ -125,7 +125,7 @@ impl Sequencer {
         let workers = shared.config.verify_workers.max(1);
         let (good, good_admitted) = bounded(1024);
         let (suspect, suspect_admitted) = bounded(256);
-        let queues = verify::Queues { good: good_admitted, suspect: suspect_admitted };
+        let queues = verify::Queues::new(good_admitted, suspect_admitted);
         let (to_order, verified) = bounded(256);
         // A rendezvous: while the append stage is busy, the run in `order` grows instead of queueing.
         let (to_append, ordered) = bounded(0);

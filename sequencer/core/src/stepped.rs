@@ -105,7 +105,7 @@ impl Stepped {
                 this.certifier = Some(Certifier::new(Arc::clone(&shared), tree, fence, epoch));
                 let (good, good_admitted) = bounded(1024);
                 let (suspect, suspect_admitted) = bounded(256);
-                this.admitted = Some(verify::Queues { good: good_admitted, suspect: suspect_admitted });
+                this.admitted = Some(verify::Queues::new(good_admitted, suspect_admitted));
                 this.door.store(Some(Arc::new(Door { good, suspect })));
             }
         }
@@ -134,8 +134,8 @@ impl Stepped {
     #[must_use]
     pub fn waiting(&self) -> Waiting {
         Waiting {
-            good: self.admitted.as_ref().map_or(0, |queues| queues.good.len()),
-            suspect: self.admitted.as_ref().map_or(0, |queues| queues.suspect.len()),
+            good: self.admitted.as_ref().map_or(0, |queues| queues.good().len()),
+            suspect: self.admitted.as_ref().map_or(0, |queues| queues.suspect().len()),
             verified: self.verified.len(),
             ordered: self.run.submissions(),
             durable: self.durable.len(),
@@ -155,15 +155,15 @@ impl Stepped {
     pub fn verify(&mut self, suspects: bool, submissions: usize) -> usize {
         let Some(queues) = &self.admitted else { return 0 };
         let (sender, gathered) = unbounded();
-        let queue = if suspects { &queues.suspect } else { &queues.good };
+        let queue = if suspects { queues.suspect() } else { queues.good() };
         for submission in queue.try_iter().take(submissions) {
             let _ = sender.send(submission);
         }
         drop(sender);
         let (_, empty) = bounded(0);
         let queues = match suspects {
-            true => verify::Queues { good: empty, suspect: gathered },
-            false => verify::Queues { good: gathered, suspect: empty },
+            true => verify::Queues::new(empty, gathered),
+            false => verify::Queues::new(gathered, empty),
         };
         let (sender, checked) = unbounded();
         verify::run(&self.shared, &queues, &sender);

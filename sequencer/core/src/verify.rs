@@ -10,7 +10,7 @@
 //! batches, and while others wait it gets a small share of the time. So bad signatures of few callers cost the others
 //! next to nothing.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -72,38 +72,108 @@ pub(crate) struct Verified {
     pub(crate) reply: Reply,
 }
 
-/// The worker's two queues: callers in good standing, and suspects.
+/// The workers' two queues: callers in good standing, and suspects. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Queues {
-    pub(crate) good: Receiver<Admitted>,
-    pub(crate) suspect: Receiver<Admitted>,
+    good: Receiver<Admitted>,
+    suspect: Receiver<Admitted>,
+    turns: Arc<Turns>,
+}
+
+impl Queues {
+    pub(crate) fn new(good: Receiver<Admitted>, suspect: Receiver<Admitted>) -> Self {
+        Self { good, suspect, turns: Arc::default() }
+    }
+
+    pub(crate) fn good(&self) -> &Receiver<Admitted> {
+        &self.good
+    }
+
+    pub(crate) fn suspect(&self) -> &Receiver<Admitted> {
+        &self.suspect
+    }
+}
+
+/// Keeps callers in good standing in the order of the door, however many workers there are: who pipelines submissions may
+/// rely on it. Suspects are passed on as they come.
+#[derive(Default)]
+struct Turns {
+    /// The next batch's number; held while a worker gathers.
+    gather: Mutex<u64>,
+    done: Mutex<Done>,
+}
+
+#[derive(Default)]
+struct Done {
+    /// The batch whose turn it is.
+    next: u64,
+    /// Batches that were verified before their turn; admission bounds them.
+    early: BTreeMap<u64, Vec<Verified>>,
+}
+
+/// What a worker gathered.
+struct Gathered {
+    submissions: Vec<Admitted>,
+    /// The batch's number; suspects have none.
+    turn: Option<u64>,
+}
+
+impl Turns {
+    /// The next batch. `None`: the door is closed and both queues are empty.
+    fn gather(&self, queues: &Queues, share: &Share, most: usize) -> Option<Gathered> {
+        let mut number = lock(&self.gather);
+        let (queue, first) = take(queues, share)?;
+        let (queue, most, turn) = match queue {
+            Queue::Good => (&queues.good, most, Some(*number)),
+            Queue::Suspect => (&queues.suspect, SUSPECT_BATCH_MAX, None),
+        };
+        *number += u64::from(turn.is_some());
+        let mut signatures = first.frames.len();
+        let mut submissions = vec![first];
+        while signatures < most {
+            let Ok(more) = queue.try_recv() else { break };
+            signatures += more.frames.len();
+            submissions.push(more);
+        }
+        Some(Gathered { submissions, turn })
+    }
+
+    /// Passes on a batch and those that waited for it.
+    fn pass_on(&self, turn: Option<u64>, batch: Vec<Verified>, next: &Sender<Verified>) -> Result<(), Closed> {
+        let Some(turn) = turn else { return send(batch, next) };
+        let mut done = lock(&self.done);
+        done.early.insert(turn, batch);
+        loop {
+            let Done { next: turn, early } = &mut *done;
+            let Some(batch) = early.remove(turn) else { return Ok(()) };
+            *turn += 1;
+            send(batch, next)?;
+        }
+    }
+}
+
+/// Ordering ended.
+struct Closed;
+
+fn send(batch: Vec<Verified>, next: &Sender<Verified>) -> Result<(), Closed> {
+    for verified in batch {
+        failpoint::hit("verify.done");
+        next.send(verified).map_err(|_| Closed)?;
+    }
+    Ok(())
 }
 
 /// One worker's life: until the door closes.
 pub(crate) fn run(shared: &Arc<Shared>, queues: &Queues, next: &Sender<Verified>) {
     let mut worker = Worker { keys: KeyRing::new(), random: SystemRandom::new() };
     let mut share = Share::default();
-    while let Some((queue, first)) = take(queues, &share) {
-        let suspect = matches!(queue, Queue::Suspect);
-        let (queue, most) = match queue {
-            Queue::Good => (&queues.good, shared.config.verify_batch_max),
-            Queue::Suspect => (&queues.suspect, SUSPECT_BATCH_MAX),
-        };
-        let mut gathered = vec![first];
-        let mut signatures = gathered[0].frames.len();
-        while signatures < most {
-            let Ok(more) = queue.try_recv() else { break };
-            signatures += more.frames.len();
-            gathered.push(more);
-        }
+    while let Some(gathered) = queues.turns.gather(queues, &share, shared.config.verify_batch_max) {
+        let Gathered { submissions, turn } = gathered;
         let start = shared.clock.monotonic_micros();
-        let verified = verify(shared, gathered, &mut worker);
-        share.spend(suspect, shared.clock.monotonic_micros().saturating_sub(start));
-        for verified in verified {
-            failpoint::hit("verify.done");
-            if next.send(verified).is_err() {
-                return;
-            }
+        let verified = verify(shared, submissions, &mut worker);
+        share.spend(turn.is_none(), shared.clock.monotonic_micros().saturating_sub(start));
+        if queues.turns.pass_on(turn, verified, next).is_err() {
+            return;
         }
     }
 }

@@ -205,6 +205,27 @@ fn ten_thousand_concurrent_resubmissions_get_one_sequence_each() {
     node.stop();
 }
 
+/// Submissions of very different sizes, so that workers overtake each other: without their turns the order breaks.
+#[test]
+fn a_caller_s_submissions_are_ordered_as_they_were_submitted() {
+    let world = World::new();
+    let node = world.start_ready();
+    let size = |n: usize| if n.is_multiple_of(7) { 60 } else { 1 };
+    let submissions: Vec<Vec<Frame>> =
+        (0..300).map(|n| (0..size(n)).map(|at| world.event(&format!("[{n},{at}]"))).collect()).collect();
+    let tickets: Vec<_> =
+        submissions.into_iter().map(|frames| node.submitter.submit(Lane(1), frames).unwrap()).collect();
+    let mut last = 0;
+    for ticket in tickets {
+        for result in ticket.wait().unwrap() {
+            let sequence = accepted(result).sequence.get();
+            assert_eq!(sequence, last + 1);
+            last = sequence;
+        }
+    }
+    node.stop();
+}
+
 #[test]
 fn created_at_may_be_one_hour_ahead_and_not_a_microsecond_more() {
     let world = World::new();
