@@ -1,7 +1,7 @@
 //! The doors, HTTP and QUIC: translate, limit, answer. No decision about the log is taken here.
 //!
 //! Takes requests over HTTP/1.1 and HTTP/2 (TLS optional), gives the VES v1 surface (`/api/v1`), the native surface
-//! (`/v1`), the log as C2SP tlog-tiles (`/log`), health, metrics and OpenAPI. One table ([`http`]) names every route
+//! (`/v1`), the log as C2SP tlog-tiles (`/log`), health, metrics and OpenAPI. One table (`http`) names every route
 //! with its rule, its parameters and its bodies; router, authorisation, metrics and OpenAPI are made from it.
 //! QUIC ([`quic`]) carries what is fast: streams of submissions, proven receipts, the feed, as framed bytes.
 //! Events go to the core through its [`Submitter`], questions through its [`Reader`].

@@ -245,7 +245,7 @@ pub struct SubmitArgs {
     /// Events per request.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub batch: u32,
-    /// Save an offline bundle per event in this folder, as <index>.json.
+    /// Save an offline bundle per event in this folder, as `INDEX.json`.
     #[arg(long, value_name = "DIR")]
     pub bundle_dir: Option<PathBuf>,
     /// Print receipts as JSON lines.
@@ -314,7 +314,7 @@ pub struct FsckArgs {
     /// The data directory of a node that is not running.
     #[arg(value_name = "DIR")]
     pub data: PathBuf,
-    /// The fence file to check as well. Default: <DIR>.fence, if it exists.
+    /// The fence file to check as well. Default: `DIR.fence`, if it exists.
     #[arg(long, value_name = "FILE")]
     pub fence: Option<PathBuf>,
     /// The ledger id you trust (64 hex digits).

@@ -26,7 +26,7 @@ pub fn bytes<const N: usize>() -> Result<Zeroizing<[u8; N]>, Failure> {
 /// A new private key.
 ///
 /// # Errors
-/// See [`bytes`].
+/// See [`bytes()`].
 pub fn signing_key() -> Result<SigningKey, Failure> {
     Ok(SigningKey::from_seed(*bytes::<32>()?))
 }
@@ -42,7 +42,7 @@ fn uuid() -> Result<[u8; 16], Failure> {
 /// A new event id.
 ///
 /// # Errors
-/// See [`bytes`].
+/// See [`bytes()`].
 pub fn event_id() -> Result<EventId, Failure> {
     uuid().map(EventId::from_bytes)
 }
@@ -50,7 +50,7 @@ pub fn event_id() -> Result<EventId, Failure> {
 /// A new agent id.
 ///
 /// # Errors
-/// See [`bytes`].
+/// See [`bytes()`].
 pub fn agent_id() -> Result<AgentId, Failure> {
     uuid().map(AgentId::from_bytes)
 }
@@ -58,7 +58,7 @@ pub fn agent_id() -> Result<AgentId, Failure> {
 /// A new tenant id.
 ///
 /// # Errors
-/// See [`bytes`].
+/// See [`bytes()`].
 pub fn tenant_id() -> Result<TenantId, Failure> {
     uuid().map(TenantId::from_bytes)
 }
@@ -66,7 +66,7 @@ pub fn tenant_id() -> Result<TenantId, Failure> {
 /// A new store id.
 ///
 /// # Errors
-/// See [`bytes`].
+/// See [`bytes()`].
 pub fn store_id() -> Result<StoreId, Failure> {
     uuid().map(StoreId::from_bytes)
 }

@@ -1,7 +1,7 @@
 //! The only place where rooms meet. Opens them in floor order (fence and storage, core, gateway) and closes them in
 //! reverse: the door first, then the pipeline, then the database.
 //!
-//! Takes a [`Plan`] in which everything is decided; gives a running [`Node`]. A failure opens nothing that stays open.
+//! Takes a [`Plan`] in which everything is decided; gives a running node. A failure opens nothing that stays open.
 //! A log that may not be extended opens all the same, read-only, and says what is missing.
 
 use std::net::SocketAddr;

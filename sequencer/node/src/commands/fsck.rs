@@ -3,7 +3,7 @@
 //!
 //! Takes the directory of a node that is not running (opened for reading only; nothing is changed or repaired); gives
 //! a report and the first bad entry. The audit itself is `tally-verify`'s, which shares only formats with the server;
-//! what it cannot know (positions, look-up indexes, the fence) is checked in [`indexes`] and here.
+//! what it cannot know (positions, look-up indexes, the fence) is checked in `indexes` and here.
 
 mod expectations;
 mod indexes;
