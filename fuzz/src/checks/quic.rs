@@ -284,7 +284,7 @@ fn stream(input: &[u8], read: Read) -> Shape {
     match &end {
         None => assert!(input.len() - taken < HEAD_BYTES + Kind::Submit.body_bytes_max(), "waits beyond every bound"),
         Some(error) => {
-            assert!(!matches!(error, MessageError::Surplus | MessageError::Truncated), "{error:?} of a head")
+            assert!(!matches!(error, MessageError::Surplus | MessageError::Truncated), "{error:?} of a head");
         }
     }
     if let Some(first) = shapes.first() {
