@@ -126,7 +126,18 @@ fn no_input_takes_more_than_its_share() {
         bounded(name, text, decode_frames);
     }
     // Every 32-bit field of every binary seed claims the most it can, and a little more than there is.
-    for name in ["frame", "frames", "entry", "commitment", "run", "frontier", "bundle"] {
+    for name in [
+        "frame",
+        "frames",
+        "entry",
+        "commitment",
+        "run",
+        "run-view",
+        "frontier",
+        "bundle",
+        "quic-to-server",
+        "quic-to-client",
+    ] {
         let target = find(name).expect("a target of that name");
         for seed in (target.seeds)() {
             for at in 0..seed.len().saturating_sub(4) {

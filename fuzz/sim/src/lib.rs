@@ -76,6 +76,8 @@ pub struct Report {
     pub checkpoints: u64,
     /// Restarts.
     pub restarts: u64,
+    /// What the look-up indexes did.
+    pub segments: disk::Segments,
 }
 
 /// A law that broke.
@@ -123,7 +125,7 @@ fn run_steps(plan: &Plan, options: Options, at: &mut usize) -> audit::Found<Repo
     let bytes = world.settle(&mut TestRng::new(plan.seed))?;
     let (entries, receipts, checkpoints) = world.counts();
     let trace = hash::run(world.trace.as_bytes());
-    Ok(Report { trace, bytes, entries, receipts, checkpoints, restarts: world.restarts })
+    Ok(Report { trace, bytes, entries, receipts, checkpoints, restarts: world.restarts, segments: world.segments() })
 }
 
 fn words(panic: &(dyn std::any::Any + Send)) -> String {

@@ -86,6 +86,8 @@ pub struct Mood {
     pub inflight_bytes_max: usize,
     /// Signatures that a worker gathers.
     pub verify_batch_max: usize,
+    /// Rows of a look-up segment: so few that some are merged, or so many that a crash loses them.
+    pub segment_rows: u64,
 }
 
 /// A seed's plan.
@@ -146,6 +148,7 @@ impl Plan {
             index_lag_events_max: [30, 200, 100_000][pick(&mut rng, 3)],
             inflight_bytes_max: if large || rng.one_in(2) { 8 << 20 } else { 16 << 10 },
             verify_batch_max: [1, 16, 2048][pick(&mut rng, 3)],
+            segment_rows: [1, 1, 8, 60][pick(&mut rng, 4)],
         };
         let mut table = WORK.to_vec();
         table.extend(FAULTS.iter().filter(|_| rng.one_in(2)));

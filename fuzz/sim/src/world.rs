@@ -13,7 +13,8 @@ use std::task::{Context, Poll, Waker};
 
 use tally_core::stepped::Stepped;
 use tally_core::{
-    Clock, Config, EventResult, Fence, GenesisSource, Lane, NodeState, Outcome, OutcomeUnknown, Parts, Refused, Ticket,
+    Clock, Config, EventResult, Fence, GenesisSource, Lane, NodeState, Outcome, OutcomeUnknown, Parts, Refused,
+    StartError, Ticket,
 };
 use tally_protocol::error::RejectCode;
 use tally_protocol::frame::Frame;
@@ -27,7 +28,7 @@ use tally_testkit::{Expected, ReferenceLog, TestLedger, TestRng};
 
 use crate::audit::{Audit, Found, must};
 use crate::clients::Clients;
-use crate::disk::{Defects, SimDisk};
+use crate::disk::{Defects, Segments, SimDisk};
 use crate::plan::{Kind, Mood, Plan, Step};
 use crate::rim::{Excuses, FenceFault, SimClock, SimFence, SimSigner};
 use crate::{Options, Plant};
@@ -411,13 +412,13 @@ impl World {
     /// Starts the node; a start that an armed fault stops is repeated without faults.
     fn start(&mut self, rng: &mut TestRng) -> Found {
         self.excuses.clear();
-        let mut node = Stepped::start(self.config(), self.parts(&self.disk, self.fence.clone()));
+        let mut node = self.stepped(self.parts(&self.disk, self.fence.clone()));
         if let Err(error) = &node {
             must!(self.excuses.any(), "the node does not start though nothing is wrong: {error}");
             self.disarm();
             let crash = some_crash(rng, self.disk.unsynced());
             self.disk = Arc::new(self.disk.crash(crash));
-            node = Stepped::start(self.config(), self.parts(&self.disk, self.fence.clone()));
+            node = self.stepped(self.parts(&self.disk, self.fence.clone()));
         }
         let node = node.map_err(|error| format!("the node does not start: {error}"))?;
         self.excuses.clear();
@@ -464,7 +465,7 @@ impl World {
         self.die(Crash::Process)?;
         self.disarm();
         let size = copy.log_size().map_err(|error| error.to_string())?.get();
-        let node = Stepped::start(self.config(), self.parts(&copy, self.fence.clone()));
+        let node = self.stepped(self.parts(&copy, self.fence.clone()));
         let node = node.map_err(|error| format!("a restored backup does not start: {error}"))?;
         let reader = node.reader();
         if size < self.audit.largest_signed() {
@@ -485,7 +486,7 @@ impl World {
         self.die(Crash::Process)?;
         self.disarm();
         let copy = Arc::new(self.disk.crash(Crash::Process));
-        let node = Stepped::start(self.config(), self.parts(&copy, self.fence.none()));
+        let node = self.stepped(self.parts(&copy, self.fence.none()));
         let state = node.map_err(|error| format!("a copy does not start: {error}"))?.reader().state();
         must!(matches!(state, NodeState::ReadOnly(_)), "a copy without its fence came up as {state:?}");
         self.start(rng)
@@ -519,10 +520,20 @@ impl World {
         (self.model.size() as u64, self.audit.receipts() as u64, self.audit.checkpoints() as u64)
     }
 
+    /// What the look-up indexes did.
+    #[must_use]
+    pub fn segments(&self) -> Segments {
+        self.disk.segments()
+    }
+
     fn disarm(&self) {
         self.fence.disarm();
         self.receipt_signer.refuse(false);
         self.checkpoint_signer.refuse(false);
+    }
+
+    fn stepped(&self, parts: Parts) -> Result<Stepped, StartError> {
+        Stepped::start(self.config(), parts, self.mood.segment_rows)
     }
 
     fn config(&self) -> Config {

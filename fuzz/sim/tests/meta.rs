@@ -31,6 +31,13 @@ fn watching_more_closely_changes_nothing() {
 }
 
 #[test]
+fn look_up_segments_are_sealed_merged_and_swept() {
+    let reports = (1..=60).map(|seed| run(seed).unwrap().segments);
+    let (written, dropped) = reports.fold((0, 0), |(w, d), segments| (w + segments.written, d + segments.dropped));
+    assert!(written > 500 && dropped > 100, "{written} segments written, {dropped} dropped");
+}
+
+#[test]
 fn every_kind_of_step_is_in_the_first_hundred_plans() {
     let kinds: HashSet<String> =
         (1..=100).flat_map(|seed| Plan::of(seed).steps).map(|step| format!("{:?}", step.kind)).collect();

@@ -11,6 +11,7 @@ mod multiproof;
 mod names;
 mod offline;
 mod proofs;
+mod quic;
 mod records;
 mod wire;
 
@@ -21,11 +22,14 @@ pub const TARGETS: &[Target] = &[
     wire::ENCRYPTED,
     api::ENVELOPE,
     api::SHAPES,
+    quic::TO_SERVER,
+    quic::TO_CLIENT,
     json::JCS,
     json::CONTROL,
     records::ENTRY,
     records::COMMITMENT,
     records::RUN,
+    records::RUN_VIEW,
     records::FRONTIER,
     log::NOTE,
     log::VERIFIER_KEY,

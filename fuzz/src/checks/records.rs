@@ -8,7 +8,7 @@ use tally_protocol::frame::Frame;
 use tally_protocol::hash::{LeafHash, LedgerId, RunHash, SigningHash, StateRoot, VesNode};
 use tally_protocol::id::{AgentId, Epoch, Index, Sequence, StoreId, Stream, TenantId};
 use tally_protocol::key::{Signature, SigningKey};
-use tally_protocol::run::{RUN_HEADER_BYTES, RecordIn, RunBuilder, StoredRun};
+use tally_protocol::run::{RUN_HEADER_BYTES, Record, RecordIn, RunBuilder, RunError, RunView, StoredRun};
 use tally_protocol::time::LogTime;
 
 use crate::{Shape, Target, shape_of};
@@ -47,6 +47,15 @@ pub(super) const RUN: Target = Target {
     words: &[b"TRUN", b"VES_EVENTSIG_V1", b"\0\0\0\x01", b"\0\x01", b"\0\0", b"\x01", b"\xff\xff\xff\xff"],
     seeds: run_seeds,
     check: run,
+};
+
+pub(super) const RUN_VIEW: Target = Target {
+    name: "run-view",
+    about: "a stored run of which only some records are read, held against the reading of all of it",
+    files: &["sdk/protocol/src/run/view.rs"],
+    words: RUN.words,
+    seeds: run_seeds,
+    check: run_view,
 };
 
 pub(super) fn receipt_key() -> SigningKey {
@@ -171,12 +180,7 @@ fn run_seeds() -> Vec<Vec<u8>> {
 
 fn run(input: &[u8]) -> Shape {
     let asis = StoredRun::decode(Bytes::copy_from_slice(input));
-    let mut repaired = input.to_vec();
-    if repaired.len() >= RUN_HEADER_BYTES {
-        let (head, body) = repaired.split_at_mut(RUN_HEADER_BYTES);
-        let (covered, field) = head.split_at_mut(RUN_HEADER_BYTES - 4);
-        field.copy_from_slice(&crc32c(covered.iter().chain(body.iter())).to_be_bytes());
-    }
+    let repaired = with_checksum(input);
     if repaired != input {
         assert!(asis.is_err(), "a run with a wrong checksum was read");
     }
@@ -198,6 +202,85 @@ fn run(input: &[u8]) -> Shape {
     assert_eq!(&again.bytes, run.bytes(), "encoding what was decoded gave other bytes");
     assert_eq!(again.hash, run.hash());
     format!("accepted {}", run.count().min(4))
+}
+
+/// A run with the checksum that its bytes have.
+fn with_checksum(input: &[u8]) -> Vec<u8> {
+    let mut repaired = input.to_vec();
+    if repaired.len() >= RUN_HEADER_BYTES {
+        let (head, body) = repaired.split_at_mut(RUN_HEADER_BYTES);
+        let (covered, field) = head.split_at_mut(RUN_HEADER_BYTES - 4);
+        field.copy_from_slice(&crc32c(covered.iter().chain(body.iter())).to_be_bytes());
+    }
+    repaired
+}
+
+/// A view opens every run that decodes and gives its records; what it opens beyond that has something wrong that it
+/// does not promise to see: inside a record, or in the order of the key table.
+fn run_view(input: &[u8]) -> Shape {
+    let bytes = Bytes::from(with_checksum(input));
+    if bytes != input {
+        assert!(RunView::open(Bytes::copy_from_slice(input)).is_err(), "a run with a wrong checksum was opened");
+    }
+    let run = StoredRun::decode(bytes.clone());
+    let view = match (RunView::open(bytes), &run) {
+        (Ok(view), _) => view,
+        (Err(error), Ok(_)) => panic!("a run that decodes is not opened: {error:?}"),
+        (Err(error), Err(strict)) => {
+            let of_records = matches!(error, RunError::RecordBounds(_) | RunError::KeyTable(_));
+            assert!(of_records || error == *strict, "the same bytes failed in two ways: {error:?} and {strict:?}");
+            return shape_of(&error);
+        }
+    };
+    let (first, count) = (view.header().first_index.get(), u64::from(view.header().count));
+    let mut whole = 0;
+    for index in (first..first + count).map(Index::new) {
+        let record = view.record(index);
+        let record = record.map(|record| record.expect("every index of the run has its record"));
+        if let Ok(record) = &record {
+            whole += 1;
+            assert_eq!((record.index, Some(record.sequence)), (index, view.sequence(index)));
+        }
+        if let Ok(run) = &run {
+            let strict = run.record(index).expect("every index of the run has its record");
+            assert!(record.is_ok_and(|record| same(&record, &strict)), "the view gives another record");
+        }
+    }
+    for outside in [first.checked_sub(1), first.checked_add(count), Some(0), Some(u64::MAX)].into_iter().flatten() {
+        let held = (first..first + count).contains(&outside);
+        let (record, sequence) = (view.record(Index::new(outside)), view.sequence(Index::new(outside)));
+        assert!(held || (matches!(record, Ok(None)) && sequence.is_none()), "a record that the run does not hold");
+    }
+    for from in [0, first, first + count / 2, first + count, u64::MAX] {
+        let expected = (first + count).saturating_sub(from.max(first));
+        assert_eq!(view.records_from(Index::new(from)).count() as u64, expected, "records from {from} on");
+    }
+    assert!(view.bytes_len() >= input.len());
+    match run {
+        Ok(run) => {
+            assert_eq!(view.header(), run.header());
+            format!("accepted {}", count.min(4))
+        }
+        Err(error) => {
+            let inside = !matches!(
+                error,
+                RunError::Length { .. }
+                    | RunError::TooLarge
+                    | RunError::Magic
+                    | RunError::Version(_)
+                    | RunError::Checksum { .. }
+                    | RunError::Empty
+                    | RunError::RecordBounds(_)
+            );
+            assert!(inside, "a view must see that: {error:?}");
+            format!("opened {} {}", whole == count, shape_of(&error))
+        }
+    }
+}
+
+fn same(left: &Record, right: &Record) -> bool {
+    let place = |record: &Record| (record.index, record.sequence, record.sequenced_at, record.public_key);
+    place(left) == place(right) && left.frame.bytes() == right.frame.bytes()
 }
 
 /// CRC-32C, bit by bit: a second opinion on the table-driven one.

@@ -18,7 +18,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_channel::bounded;
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::entry::Genesis;
-use tally_protocol::hash::empty_root;
+use tally_protocol::hash::{LedgerId, empty_root};
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::key::Signer;
 use tally_storage::{
@@ -100,7 +100,7 @@ impl Sequencer {
     /// # Errors
     /// The database is damaged or another's, a key is not genesis's, or the fence is held by another process.
     pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let Prepared { shared, standing, tree, fence, tip, start } = prepare(config, parts)?;
+        let Prepared { shared, standing, tree, fence, tip, start } = prepare(config, parts, &DerivedIndex::open)?;
         let door = Arc::new(ArcSwapOption::empty());
         let submitter = Submitter::new(Arc::clone(&shared), Arc::clone(&door));
         let mut this = Self { shared: Arc::clone(&shared), door, submitter, stages: Vec::new() };
@@ -265,9 +265,12 @@ pub(crate) struct Prepared {
     pub(crate) start: OrderStart,
 }
 
+/// How the look-up indexes of a ledger are opened: [`DerivedIndex::open`], or with small segments in simulation.
+type OpenIndex<'a> = &'a dyn Fn(Arc<dyn Engine>, &LedgerId) -> Result<DerivedIndex, StorageError>;
+
 /// Recovers: everything that a start does before its stages run.
-pub(crate) fn prepare(config: Config, parts: Parts) -> Result<Prepared, StartError> {
-    let (shared, standing, tree, fence, tip) = open(config, parts)?;
+pub(crate) fn prepare(config: Config, parts: Parts, open_index: OpenIndex<'_>) -> Result<Prepared, StartError> {
+    let (shared, standing, tree, fence, tip) = open(config, parts, open_index)?;
     let shared = Arc::new(shared);
     let start = recover::indexes(&shared, &tip)?;
     *write(&shared.control) = recover::control(&shared)?;
@@ -278,14 +281,14 @@ pub(crate) fn prepare(config: Config, parts: Parts) -> Result<Prepared, StartErr
 type Opened = (Shared, Standing, crate::fold::Tree, Box<dyn Fence>, recover::Tip);
 
 /// Opens every store and brings the tree to the log's end.
-fn open(config: Config, parts: Parts) -> Result<Opened, StartError> {
+fn open(config: Config, parts: Parts, open_index: OpenIndex<'_>) -> Result<Opened, StartError> {
     let Parts { engine, clock, receipt_signer, checkpoint_signer, mut fence, genesis } = parts;
     let (ledger, fresh) = open_ledger(&engine, genesis)?;
     recover::check_keys(&ledger, receipt_signer.as_ref(), checkpoint_signer.as_ref())?;
     let log = EventLog::new(Arc::clone(&engine));
     let tiles = TileStore::new(Arc::clone(&engine));
     let checkpoints = CheckpointStore::new(Arc::clone(&engine));
-    let derived = DerivedIndex::open(Arc::clone(&engine), &ledger.ledger_id)?;
+    let derived = open_index(Arc::clone(&engine), &ledger.ledger_id)?;
     let commitments = CommitmentStore::new(Arc::clone(&engine));
     let tip = recover::tip(&log, &ledger)?;
     let (tree, waiting) = recover::fold(engine.as_ref(), (&log, &tiles, &checkpoints), &ledger, &tip)?;

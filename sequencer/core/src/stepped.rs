@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
-use tally_storage::{Batch, Durability, StorageError};
+use tally_storage::{Batch, DerivedIndex, Durability, StorageError};
 
 use crate::acknowledge;
 use crate::admit::{Door, Lane, Submitter};
@@ -71,12 +71,14 @@ pub struct Stepped {
 }
 
 impl Stepped {
-    /// Recovers and opens the door, by the code that [`crate::Sequencer::start`] runs.
+    /// Recovers and opens the door, by the code that [`crate::Sequencer::start`] runs. Look-up segments hold so many rows,
+    /// so that few events make many of them.
     ///
     /// # Errors
     /// As [`crate::Sequencer::start`].
-    pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
-        let Prepared { shared, standing, tree, fence, tip, start } = prepare(config, parts)?;
+    pub fn start(config: Config, parts: Parts, segment_rows: u64) -> Result<Self, StartError> {
+        let Prepared { shared, standing, tree, fence, tip, start } =
+            prepare(config, parts, &|engine, ledger| DerivedIndex::open_small(engine, ledger, segment_rows))?;
         let door = Arc::new(ArcSwapOption::empty());
         let submitter = Submitter::new(Arc::clone(&shared), Arc::clone(&door));
         let (to_index, unindexed) = bounded(INDEX_QUEUE_RUNS);
@@ -282,7 +284,7 @@ impl Stepped {
     /// The last write failed; the next start derives it again.
     pub fn finish(mut self) -> Result<(), StorageError> {
         let end = self.shared.watermarks.get(Rung::Durable).get();
-        let done = index::catch_up(&self.shared, end);
+        let done = index::catch_up(&self.shared, end).and_then(|()| self.shared.derived.flush());
         self.or_end_indexing(done);
         if !self.shared.watermarks.may_work() {
             return Ok(());

@@ -1,8 +1,9 @@
 //! The engine in memory, for tests: the same contract as RocksDB's, with faults at will.
 //!
 //! Takes batches, keeps families as ordered maps. Beside what readers see it keeps what a disk would hold: synced
-//! batches are durable, buffered ones wait for the next sync. [`MemoryEngine::crash`] gives the engine that a restart
-//! would find. [`Faults`] makes syncs fail, be slow, or wait.
+//! batches are durable, buffered ones wait for the next sync, bulk loads and dropped ranges are durable past those that
+//! wait. [`MemoryEngine::crash`] gives the engine that a restart would find. [`Faults`] makes syncs fail, be slow, or
+//! wait.
 //!
 //! A batch is atomic here as it is on the disk: a crash tears *between* batches, never through one. Tearing through
 //! bytes is `tests/power_cut.rs`'s, on real files.
@@ -31,7 +32,7 @@ pub enum Crash {
     Process,
     /// The system died: none of them reached the disk.
     System,
-    /// The system died: the first so many of them reached the disk.
+    /// The system died: the first so many of them reached the disk. Loads and dropped ranges always have.
     SystemKeeping(usize),
 }
 
@@ -60,6 +61,14 @@ impl Families {
     }
 }
 
+/// What is not synced.
+#[derive(Debug)]
+struct Waiting {
+    batch: Batch,
+    /// It went past the write-ahead log and is on the disk, whatever becomes of the batches before it.
+    past_log: bool,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// What readers see.
@@ -67,7 +76,7 @@ struct State {
     /// What a sync has confirmed.
     durable: Families,
     /// Written behind the last sync, oldest first.
-    waiting: VecDeque<Batch>,
+    waiting: VecDeque<Waiting>,
     poison: Option<String>,
     stats: EngineStats,
 }
@@ -97,21 +106,24 @@ impl MemoryEngine {
     /// How many batches have been written since the last sync.
     #[must_use]
     pub fn unsynced(&self) -> usize {
-        self.locked().waiting.len()
+        self.locked().waiting.iter().filter(|waiting| !waiting.past_log).count()
     }
 
     /// What a restart finds: a new engine without faults. This one stays as it is.
     #[must_use]
     pub fn crash(&self, crash: Crash) -> Self {
         let state = self.locked();
-        let keep = match crash {
-            Crash::Process => state.waiting.len(),
+        let mut keep = match crash {
+            Crash::Process => usize::MAX,
             Crash::System => 0,
             Crash::SystemKeeping(keep) => keep,
         };
         let mut durable = state.durable.clone();
-        for batch in state.waiting.iter().take(keep) {
-            durable.apply(batch);
+        for Waiting { batch, past_log } in &state.waiting {
+            if *past_log || keep > 0 {
+                durable.apply(batch);
+            }
+            keep = keep.saturating_sub(usize::from(!past_log));
         }
         let found = State { seen: durable.clone(), durable, ..State::default() };
         Self { state: Mutex::new(found), ..Self::default() }
@@ -130,6 +142,21 @@ impl MemoryEngine {
         error
     }
 
+    fn write_past_log(&self, batch: Batch) -> Result<(), StorageError> {
+        let _turn = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.check_poison()?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        if let Fate::Fail(error) = self.faults.write_fate() {
+            return Err(self.fail(error));
+        }
+        let mut state = self.locked();
+        state.seen.apply(&batch);
+        state.waiting.push_back(Waiting { batch, past_log: true });
+        Ok(())
+    }
+
     fn sync(&self) -> Result<(), StorageError> {
         self.faults.before_sync();
         if let Fate::Fail(error) = self.faults.sync_fate() {
@@ -137,8 +164,8 @@ impl MemoryEngine {
         }
         let mut state = self.locked();
         let state = &mut *state;
-        for batch in state.waiting.drain(..) {
-            state.durable.apply(&batch);
+        for waiting in state.waiting.drain(..) {
+            state.durable.apply(&waiting.batch);
         }
         Ok(())
     }
@@ -180,7 +207,7 @@ impl Engine for MemoryEngine {
         }
         let bytes = batch.bytes() as u64;
         // On the disk's way before it is synced: a failed sync may still have brought it there.
-        self.locked().waiting.push_back(batch.clone());
+        self.locked().waiting.push_back(Waiting { batch: batch.clone(), past_log: false });
         if durability == Durability::Synced {
             self.sync()?;
         }
@@ -192,6 +219,19 @@ impl Engine for MemoryEngine {
             Durability::Buffered => state.stats.buffered_writes += 1,
         }
         Ok(())
+    }
+
+    fn load(&self, family: Family, rows: Vec<(Key, Bytes)>) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        rows.into_iter().for_each(|(key, value)| batch.put(family, key, value));
+        self.write_past_log(batch)
+    }
+
+    fn drop_range(&self, family: Family, from: &Key, to: Option<&Key>) -> Result<(), StorageError> {
+        let range = ScanRange { family, from: *from, to: to.copied(), reverse: false, limit: usize::MAX };
+        let mut batch = Batch::new();
+        self.scan(&range)?.iter().for_each(|row| batch.delete(family, Key::of(&[&row.key])));
+        self.write_past_log(batch)
     }
 
     fn flush(&self) -> Result<(), StorageError> {

@@ -40,6 +40,28 @@ fn a_system_crash_loses_exactly_what_was_not_synced_or_a_tail_of_it() {
 }
 
 #[test]
+fn a_load_and_a_dropped_range_outlive_a_crash_that_takes_the_batch_before_them() {
+    let engine = MemoryEngine::new();
+    let load = |numbers: &[u8]| {
+        let rows = numbers.iter().map(|number| (key(*number), vec![*number].into())).collect();
+        engine.load(Family::EventIds, rows).unwrap();
+    };
+    let loaded = |engine: &MemoryEngine| {
+        let range = ScanRange { family: Family::EventIds, from: Key::FIRST, to: None, reverse: false, limit: 9 };
+        engine.scan(&range).unwrap().iter().map(|row| row.value[0]).collect::<Vec<_>>()
+    };
+    load(&[1, 2]);
+    put(&engine, 7, Durability::Buffered).unwrap();
+    load(&[3, 4]);
+    engine.drop_range(Family::EventIds, &key(2), Some(&key(4))).unwrap();
+    for (crash, left) in [(Crash::Process, &[7][..]), (Crash::System, &[]), (Crash::SystemKeeping(1), &[7])] {
+        let found = engine.crash(crash);
+        assert_eq!((loaded(&found), held(&found)), (vec![1, 4], left.to_vec()));
+    }
+    assert_eq!((loaded(&engine), engine.unsynced()), (vec![1, 4], 1));
+}
+
+#[test]
 fn a_failed_sync_poisons_and_leaves_its_batch_to_the_crash() {
     let engine = MemoryEngine::new();
     engine.faults().fail_sync(2);

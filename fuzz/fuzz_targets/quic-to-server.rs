@@ -1,0 +1,4 @@
+//! `quic-to-server` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tally_fuzz::fire("quic-to-server", input));
