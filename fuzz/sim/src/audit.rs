@@ -11,11 +11,11 @@ use tally_core::{FenceRecord, Ladder, Reader, Receipt};
 use tally_merkle::{InclusionProof, verify_consistency, verify_inclusion};
 use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::frame::Frame;
-use tally_protocol::hash::RootHash;
+use tally_protocol::hash::{LedgerId, RootHash};
 use tally_protocol::id::{EventId, Index, Sequence, Stream, TreeSize};
 use tally_protocol::note::VerifierKey;
 use tally_storage::keys::{Key, TileKey};
-use tally_storage::{CommitmentStore, Family, ScanRange};
+use tally_storage::{CommitmentStore, DerivedIndex, Family, ScanRange};
 use tally_testkit::{LogUnderTest, Placement, ReferenceLog, TestLedger, TestRng, check_log};
 
 use crate::disk::SimDisk;
@@ -37,6 +37,7 @@ pub(crate) use must;
 pub struct Audit {
     receipt_key: VerifierKey,
     checkpoint_key: VerifierKey,
+    ledger: LedgerId,
     genesis_entry: Vec<u8>,
     /// The root of every size that was ever signed, with one note.
     signed: BTreeMap<u64, (RootHash, String)>,
@@ -61,6 +62,7 @@ impl Audit {
         Self {
             receipt_key: key(ledger.genesis.receipt_key),
             checkpoint_key: key(ledger.genesis.checkpoint_key),
+            ledger: ledger.genesis.ledger_id(),
             genesis_entry: ledger.genesis.encode(),
             signed: BTreeMap::new(),
             published: String::new(),
@@ -183,11 +185,17 @@ impl Audit {
         Ok(())
     }
 
-    /// A power cut right now would not take anything acknowledged.
+    /// A power cut right now would not take anything acknowledged, and would leave look-up indexes that are whole and
+    /// not ahead of the log.
     pub fn nothing_acknowledged_hangs_on_power(&self, disk: &SimDisk) -> Found {
-        let left = disk.log_size_after_power_cut().map_err(|error| error.to_string())?;
+        let disk = disk.after_power_cut();
+        let left = disk.log_size().map_err(|error| error.to_string())?;
         let newest = self.acknowledged.iter().max().copied().unwrap_or_default();
         must!(left.holds(newest), "index {newest} is acknowledged, but a power cut leaves only {left} entries");
+        let index = DerivedIndex::open(disk.beneath(), &self.ledger)
+            .and_then(|index| index.count_rows().map(|_| index.cursor()))
+            .map_err(|error| format!("a power cut leaves a broken index: {error}"))?;
+        must!(index.get() <= left.get(), "a power cut leaves an index of {index} entries and a log of {left}");
         Ok(())
     }
 
@@ -246,6 +254,7 @@ impl Audit {
             must!(proven.is_ok(), "index {index} is not proven at {}: {proven:?}", newest.size);
             let by_id = reader.event_by_id(receipt.stream, receipt.event_id).map_err(|error| said(&error))?;
             must!(by_id.index == index, "an event id leads to {} instead of {index}", by_id.index);
+            Self::entity(reader, model, &by_id.frame)?;
         }
         let sizes: Vec<u64> = self.signed.keys().copied().filter(|size| *size > 0).collect();
         for _ in 0..count.min(sizes.len()) {
@@ -255,6 +264,20 @@ impl Audit {
             let proven = verify_consistency(&proof, root, &newest.root);
             must!(proven.is_ok(), "size {old} is not joined to {}: {proven:?}", newest.size);
         }
+        Ok(())
+    }
+
+    /// All signed events of an entity, in log order, and nothing else.
+    fn entity(reader: &Reader, model: &ReferenceLog, of: &Frame) -> Found {
+        let name = |frame: &Frame| (frame.stream(), frame.entity_type().to_owned(), frame.entity_id().to_owned());
+        let (stream, entity_type, entity_id) = name(of);
+        let found = reader.events_of_entity(stream, &entity_type, &entity_id, None, usize::MAX);
+        let found: Vec<Index> =
+            found.map_err(|error| format!("the read side fails: {error}"))?.iter().map(|event| event.index).collect();
+        let signed = reader.ladder().signed;
+        let events = model.events().filter(|(frame, _, place)| signed.holds(place.index) && name(frame) == name(of));
+        let expected: Vec<Index> = events.map(|(_, _, place)| place.index).collect();
+        must!(found == expected, "an entity's events are {expected:?}, the read side gives {found:?}");
         Ok(())
     }
 

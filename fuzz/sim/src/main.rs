@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use tally_sim::disk::Segments;
 use tally_sim::{Failure, Options, Plan, Report, run, shrink};
 
 struct Arguments {
@@ -31,24 +32,28 @@ fn main() -> ExitCode {
     let seconds = began.elapsed().as_secs_f64();
     if arguments.json {
         say(&format!(
-            "{{\"seeds\":{},\"first\":{},\"failed\":{},\"entries\":{},\"receipts\":{},\"checkpoints\":{},\"restarts\":{},\"seconds\":{seconds:.1}}}",
+            "{{\"seeds\":{},\"first\":{},\"failed\":{},\"entries\":{},\"receipts\":{},\"checkpoints\":{},\"restarts\":{},\"segments\":{},\"dropped_segments\":{},\"seconds\":{seconds:.1}}}",
             arguments.count,
             arguments.first,
             failures.len(),
             total[0],
             total[1],
             total[2],
-            total[3]
+            total[3],
+            total[4],
+            total[5]
         ));
     } else {
         say(&format!(
-            "{} seeds from {}: {} entries, {} receipts and {} checkpoints checked over {} restarts in {seconds:.1} s, {} failed",
+            "{} seeds from {}: {} entries, {} receipts and {} checkpoints checked over {} restarts, {} look-up segments written and {} dropped, in {seconds:.1} s, {} failed",
             arguments.count,
             arguments.first,
             total[0],
             total[1],
             total[2],
             total[3],
+            total[4],
+            total[5],
             failures.len()
         ));
     }
@@ -57,9 +62,9 @@ fn main() -> ExitCode {
     ExitCode::from(1)
 }
 
-fn run_all(arguments: &Arguments) -> ([u64; 4], Vec<Failure>) {
+fn run_all(arguments: &Arguments) -> ([u64; 6], Vec<Failure>) {
     let next = AtomicU64::new(0);
-    let totals = Mutex::new(([0; 4], Vec::new()));
+    let totals = Mutex::new(([0; 6], Vec::new()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -72,10 +77,10 @@ fn run_all(arguments: &Arguments) -> ([u64; 4], Vec<Failure>) {
                     let result = run(arguments.first.wrapping_add(nth));
                     let mut totals = totals.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                     match result {
-                        Ok(Report { entries, receipts, checkpoints, restarts, .. }) => {
-                            for (total, more) in totals.0.iter_mut().zip([entries, receipts, checkpoints, restarts]) {
-                                *total += more;
-                            }
+                        Ok(Report { entries, receipts, checkpoints, restarts, segments, .. }) => {
+                            let Segments { written, dropped } = segments;
+                            let report = [entries, receipts, checkpoints, restarts, written, dropped];
+                            totals.0.iter_mut().zip(report).for_each(|(total, more)| *total += more);
                         }
                         Err(failure) => totals.1.push(failure),
                     }

@@ -109,7 +109,7 @@ const WORK: &[(Kind, u64)] = &[
     (Kind::Append, 12),
     (Kind::Certify, 10),
     (Kind::Acknowledge, 10),
-    (Kind::Index, 6),
+    (Kind::Index, 12),
     (Kind::Publish, 4),
     (Kind::Commit, 2),
     (Kind::Pump, 5),
@@ -148,7 +148,7 @@ impl Plan {
             index_lag_events_max: [30, 200, 100_000][pick(&mut rng, 3)],
             inflight_bytes_max: if large || rng.one_in(2) { 8 << 20 } else { 16 << 10 },
             verify_batch_max: [1, 16, 2048][pick(&mut rng, 3)],
-            segment_rows: [1, 1, 8, 60][pick(&mut rng, 4)],
+            segment_rows: [1, 2, 3, 60][pick(&mut rng, 4)],
         };
         let mut table = WORK.to_vec();
         table.extend(FAULTS.iter().filter(|_| rng.one_in(2)));
@@ -157,7 +157,8 @@ impl Plan {
             table.push((Kind::Crash, 3));
         }
         let total: u64 = table.iter().map(|(_, weight)| weight).sum();
-        let count = 20 + rng.below(60);
+        // Some live so long that merged segments are merged.
+        let count = if rng.one_in(20) { 200 + rng.below(200) } else { 20 + rng.below(60) };
         let steps = (0..count).map(|_| Step { kind: drawn(&table, rng.below(total)), seed: rng.next() }).collect();
         Self { seed, mood, steps }
     }

@@ -283,9 +283,11 @@ impl Stepped {
     /// # Errors
     /// The last write failed; the next start derives it again.
     pub fn finish(mut self) -> Result<(), StorageError> {
-        let end = self.shared.watermarks.get(Rung::Durable).get();
-        let done = index::catch_up(&self.shared, end).and_then(|()| self.shared.derived.flush());
-        self.or_end_indexing(done);
+        if self.unindexed.is_some() {
+            let end = self.shared.watermarks.get(Rung::Durable).get();
+            let done = index::catch_up(&self.shared, end).and_then(|()| self.shared.derived.flush());
+            self.or_end_indexing(done);
+        }
         if !self.shared.watermarks.may_work() {
             return Ok(());
         }
