@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tally_protocol::hash::{LedgerId, LookupKey};
 use tally_protocol::id::{EventId, Index, Sequence, Stream};
@@ -41,6 +41,8 @@ struct Inner {
     entities: LookUp,
     /// Behind the cursor that is stored.
     unstored: Mutex<Unstored>,
+    /// The first failure: from then on nobody knows which rows were added.
+    failed: OnceLock<StorageError>,
 }
 
 #[derive(Default)]
@@ -127,7 +129,9 @@ impl DerivedIndex {
         }
         let lookup = LookupKey::new(ledger);
         let (cursor, unstored) = (AtomicU64::new(cursor), Mutex::default());
-        Ok(Self { inner: Arc::new(Inner { engine, lookup, cursor, event_ids, entities, unstored }) })
+        Ok(Self {
+            inner: Arc::new(Inner { engine, lookup, cursor, event_ids, entities, unstored, failed: OnceLock::new() }),
+        })
     }
 
     fn unstored(&self) -> MutexGuard<'_, Unstored> {
@@ -156,8 +160,21 @@ impl DerivedIndex {
     /// enough of them; each call also does its part of merging older ones.
     ///
     /// # Errors
-    /// The engine failed, or a stored row is damaged. What was added may be found or not; start again.
+    /// The engine failed, or a stored row is damaged. What was added may be found or not, and every further call gives
+    /// the same error; open the index again.
     pub fn add(&self, rows: IndexRows, end: Index) -> Result<(), StorageError> {
+        self.unless_failed(|| self.add_rows(rows, end))
+    }
+
+    fn unless_failed(&self, work: impl FnOnce() -> Result<(), StorageError>) -> Result<(), StorageError> {
+        let failed = &self.inner.failed;
+        match failed.get() {
+            Some(error) => Err(error.clone()),
+            None => work().inspect_err(|error| drop(failed.set(error.clone()))),
+        }
+    }
+
+    fn add_rows(&self, rows: IndexRows, end: Index) -> Result<(), StorageError> {
         let inner = &*self.inner;
         inner.event_ids.put(&rows.event_ids);
         inner.entities.put(&rows.entities);
@@ -168,7 +185,7 @@ impl DerivedIndex {
         }
         inner.cursor.store(end.get(), Ordering::Release);
         if inner.event_ids.is_due() || inner.entities.is_due() {
-            self.flush()?;
+            self.flush_rows()?;
         }
         inner.event_ids.merge(rows.event_ids.len())?;
         inner.entities.merge(rows.entities.len())
@@ -179,6 +196,10 @@ impl DerivedIndex {
     /// # Errors
     /// As [`Self::add`].
     pub fn flush(&self) -> Result<(), StorageError> {
+        self.unless_failed(|| self.flush_rows())
+    }
+
+    fn flush_rows(&self) -> Result<(), StorageError> {
         let inner = &*self.inner;
         let end = self.cursor();
         let mut batch = Batch::new();
@@ -338,4 +359,30 @@ pub fn clear_derived(engine: &dyn Engine) -> Result<(), StorageError> {
 
 fn position(family: Family, key: &[u8], value: &[u8]) -> Result<Index, StorageError> {
     read_u64(value).map(Index::new).ok_or_else(|| StorageError::bad_value(family, key, "not 8 bytes"))
+}
+
+#[cfg(all(test, feature = "test-util"))]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryEngine;
+
+    #[test]
+    fn after_a_failure_nothing_is_added_twice() {
+        let engine = Arc::new(MemoryEngine::new());
+        let index = DerivedIndex::open_small(engine.clone(), &LedgerId::from_bytes([1; 32]), 2).unwrap();
+        let rows = || {
+            let mut rows = index.rows();
+            for number in 1..=2 {
+                rows.put_event_id(&Stream::from_bytes(&[7; 32]), &EventId::from_bytes([number; 16]), Index::new(1));
+            }
+            rows
+        };
+        engine.faults().fill_disk_at_write(1);
+        let error = index.add(rows(), Index::new(3)).unwrap_err();
+        assert!(matches!(error, StorageError::NoSpace(_)));
+        let before = index.stats();
+        assert_eq!(index.add(rows(), Index::new(3)), Err(error.clone()), "not the engine's, which is poisoned by now");
+        assert_eq!(index.flush(), Err(error));
+        assert_eq!(index.stats(), before);
+    }
 }

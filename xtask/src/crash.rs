@@ -24,9 +24,8 @@ pub fn soak(arguments: &[String]) -> Outcome {
 }
 
 fn drive(task: &str, arguments: &[String]) -> Outcome {
-    let mut build = setup::cargo_for_workspace()?;
-    shell::run(build.args(["build", "--quiet", "--release", "--package", "tally", "--bin", "tally"]))?;
-    let mut crash = setup::cargo_for_workspace()?;
-    let crash = crash.args(["run", "--quiet", "--release", "--package", "tally-crash", "--", task]);
+    let built = setup::build_binaries()?;
+    let mut crash = shell::command(built.join("tally-crash"));
+    crash.arg(task).arg("--binary").arg(built.join("tally"));
     shell::run(crash.args(arguments))
 }

@@ -11,6 +11,6 @@ use crate::shell::{self, Outcome};
 /// # Errors
 /// If something the build needs is missing, the build fails, or a seed breaks a law.
 pub fn run(arguments: &[String]) -> Outcome {
-    let mut sim = setup::cargo_for_workspace()?;
-    shell::run(sim.args(["run", "--quiet", "--release", "--package", "tally-sim", "--"]).args(arguments))
+    let mut sim = shell::command(setup::build_binaries()?.join("tally-sim"));
+    shell::run(sim.args(arguments))
 }
