@@ -163,7 +163,7 @@ impl Report {
         format!(
             "# Killed under load\n\n\
              Written by `cargo xtask crash --kills {} --seed {} --write`.\n\
-             {THREADS} client threads submit over HTTP, {BATCH} events a submission, without a pause; the node is killed with SIGKILL at seeded moments and started again on the same data.\n\
+             {THREADS} client threads submit, over HTTP and over QUIC, {BATCH} events a submission, without a pause; the node is killed with SIGKILL at seeded moments and started again on the same data.\n\
              A client verifies each receipt as it comes, joins every checkpoint to the ones before, sends again what nobody knows, and after every lost answer asks for old receipts: they must be the same.\n\
              In the end every acknowledged event is looked for at its index in the stored log, every root that was ever signed is derived again from it, and `tally fsck` goes over the whole.\n\n\
              | | |\n|---|---|\n{rows}\n\

@@ -12,7 +12,9 @@ use serde_json::Value;
 use tally_client::api::agent_key::RegisterKeyRequest;
 use tally_client::api::api_key::{CreateApiKey, Role};
 use tally_client::verify::TrustRoot;
-use tally_client::{Agent, ApiKey, Class, Client, EventDraft, ProvenReceipt, RetryPolicy, SubmitOutcome, Trust};
+use tally_client::{
+    Agent, ApiKey, Class, Client, Door as Way, EventDraft, ProvenReceipt, RetryPolicy, SubmitOutcome, Trust,
+};
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::{LeafHash, LedgerId, RootHash};
 use tally_protocol::id::{EventId, Index, KeyId, StoreId, TenantId};
@@ -101,6 +103,8 @@ impl Shared {
 #[derive(Debug, Clone)]
 pub struct Door {
     url: String,
+    /// Host and port of the QUIC door, and the certificate it shows.
+    quic: (String, Vec<u8>),
     ledger: LedgerId,
     tenant: TenantId,
     store: StoreId,
@@ -117,12 +121,16 @@ impl Door {
         let wrong = |what: &dyn std::fmt::Display| format!("the node says something else: {what}");
         let mut door = Self {
             url: text("url")?.to_owned(),
+            quic: (
+                text("quic")?.to_owned(),
+                std::fs::read(text("quic_certificate_file")?).map_err(|error| error.to_string())?,
+            ),
             ledger: LedgerId::from_hex(text("ledger_id")?).map_err(|error| wrong(&error))?,
             tenant: text("tenant_id")?.parse().map_err(|error| wrong(&error))?,
             store: text("store_id")?.parse().map_err(|error| wrong(&error))?,
             api_key: std::fs::read_to_string(text("operator_api_key_file")?).map_err(|error| error.to_string())?,
         };
-        let (operator, runtime) = (door.client(RetryPolicy::STANDARD)?, runtime()?);
+        let (operator, runtime) = (door.client(RetryPolicy::STANDARD, Way::Http)?, runtime()?);
         let made = runtime.block_on(operator.create_api_key(&CreateApiKey {
             tenant_id: Some(door.tenant),
             store_ids: None,
@@ -152,8 +160,13 @@ impl Door {
         Agent::new(self.tenant, agent_id(0x00c0_0000 + thread), 1, signing_key(&format!("load thread {thread}")))
     }
 
-    fn client(&self, retry: RetryPolicy) -> Result<Client, Failure> {
-        let client = Client::builder(&self.url)
+    fn client(&self, retry: RetryPolicy, way: Way) -> Result<Client, Failure> {
+        let client = Client::builder(&self.url).door(way);
+        let client = match way {
+            Way::Http => client,
+            _ => client.quic(&self.quic.0).pinned_certificate(&*self.quic.1),
+        };
+        let client = client
             .api_key(ApiKey::new(self.api_key.trim_end()))
             .trust(Trust::Given(TrustRoot::ledger(self.ledger)))
             .retry(retry)
@@ -202,7 +215,9 @@ impl Worker {
         shared: &Arc<Shared>,
     ) -> Result<Self, Failure> {
         let agent = door.agent(number);
-        let client = door.client(RetryPolicy::NEVER)?;
+        // Every second pair of threads goes through the QUIC door and no other.
+        let way = if number % 4 < 2 { Way::Http } else { Way::Quic };
+        let client = door.client(RetryPolicy::NEVER, way)?;
         client.know_agent(&agent);
         let mut store = *door.store.as_bytes();
         // Half of the threads share one stream, the others have their own.

@@ -173,7 +173,7 @@ impl Report {
         format!(
             "# A tenth of full load for long\n\n\
              Written by `cargo xtask soak --minutes {} --write`; the figures are of one run on one machine, clients and node together.\n\
-             Full load was measured first, in the same run: {:.0} events/s over HTTP from {THREADS} client threads that verify every receipt, {BATCH} events a submission.\n\n\
+             Full load was measured first, in the same run: {:.0} events/s over HTTP and QUIC from {THREADS} client threads that verify every receipt, {BATCH} events a submission.\n\n\
              Memory is called flat if, leaving out the first third of the readings, the largest of the second half of the rest is at most {:.0} % above the largest of its first half.\n\
              Here: {:.0} MiB, then {:.0} MiB.\n\n\
              {} events were acknowledged; of the receipts, one in {KEEP_ONE_IN} was kept and found in the stored log ({} of them), all {} signed roots were derived again from it, and `tally fsck` found it clean at size {}.\n\n\

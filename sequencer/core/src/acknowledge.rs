@@ -235,7 +235,7 @@ pub(crate) fn run(
                 if let Some(fates) = fates(shared, &run, slots, &certified) {
                     let paths = grown.as_ref().map(|grown| Arc::clone(&grown.paths));
                     let checkpoint = Arc::clone(&certified.checkpoint);
-                    let _ = reply.sender.send(Outcome { fates, paths, checkpoint });
+                    reply.answer(Outcome { fates, paths, checkpoint });
                 }
             }
             failpoint::hit("acknowledge.after");

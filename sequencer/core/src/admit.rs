@@ -67,7 +67,7 @@ pub(crate) struct Admitted {
 
 /// Where a submission's results go; holds its byte permit until then.
 pub(crate) struct Reply {
-    pub(crate) sender: oneshot::Sender<Outcome>,
+    sender: oneshot::Sender<Outcome>,
     pub(crate) admitted_micros: u64,
     permit: Permit,
 }
@@ -111,6 +111,14 @@ impl Reply {
     /// Who submitted.
     pub(crate) fn lane(&self) -> Lane {
         self.permit.lane
+    }
+
+    /// Ends the ticket. The room is free before the caller sees the outcome: who submits again then is let in.
+    pub(crate) fn answer(self, outcome: Outcome) {
+        let Self { sender, permit, .. } = self;
+        drop(permit);
+        // A caller who is gone has lost nothing.
+        let _ = sender.send(outcome);
     }
 }
 
