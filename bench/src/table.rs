@@ -127,7 +127,9 @@ fn summary(pages: &[Page]) -> String {
     out += "\nPages: ";
     let links: Vec<String> = pages.iter().map(|page| format!("[{0}]({0}.md)", page.name)).collect();
     out += &links.join(", ");
-    out + ".\nIngest over HTTP alone: `cargo xtask bench http`. Stages alone: [sketches](../../bench/sketches.md).\n"
+    out + ".\nBeside them: [killed under load](crash.md), [a tenth of full load for long](soak.md), [where the tail \
+           comes from](tail.md).\nIngest over HTTP alone: `cargo xtask bench http`. Stages alone: \
+           [sketches](../../bench/sketches.md).\n"
 }
 
 impl Options {

@@ -26,6 +26,7 @@ use crate::error::StorageError;
 use crate::family::Family;
 use crate::keys::{KEY_BYTES_MAX, Key};
 use crate::meta::{FORMAT_VERSION, MetaStore};
+use crate::old_logs::OldLogs;
 use crate::wal;
 
 /// Held locked while a process has the directory open: unlike RocksDB's own lock it can be taken before RocksDB reads
@@ -39,6 +40,8 @@ const LOCK_TRY_EVERY: Duration = Duration::from_millis(25);
 const DEFAULT_FAMILY: &str = "default";
 /// What files are named while they are written to be loaded in bulk, in the database's directory.
 const LOADING: &str = "loading-";
+/// After so long RocksDB itself deletes what [`OldLogs`] could not.
+const OLD_LOGS_SECONDS: u64 = 86_400;
 /// What the families' shares of the write buffers add up to ([`buffers`]).
 const SHARES: usize = 80;
 
@@ -65,7 +68,8 @@ pub fn open_rocks(path: &Path, config: &RocksConfig) -> Result<Arc<dyn Engine>, 
     let db = DB::open_cf_descriptors(&options, path, descriptors(config, &cache))
         .map_err(|error| open_failed(path, &error))?;
     remove_unloaded(path)?;
-    let writer = Writer { _lock: lock, path: path.to_owned(), loaded: AtomicU64::new(0) };
+    let old_logs = OldLogs::sweep(path).map_err(|error| io_failed("start deleting old logs of", path, &error))?;
+    let writer = Writer { _old_logs: old_logs, _lock: lock, path: path.to_owned(), loaded: AtomicU64::new(0) };
     let engine = Arc::new(Rocks::new((db, options), cache, *config, Some(writer), torn.map_or(0, |torn| torn.bytes)));
     MetaStore::new(engine.clone()).check_format(true)?;
     Ok(engine)
@@ -180,6 +184,8 @@ fn options(config: &RocksConfig, mode: DBRecoveryMode) -> Options {
     // A recycled file has old records behind the new ones; then no tail could be told from damage.
     options.set_recycle_log_file_num(0);
     options.set_max_total_wal_size(config.wal_bytes_max);
+    // Obsolete logs are moved aside; `old_logs` deletes them gently, long before this time.
+    options.set_wal_ttl_seconds(OLD_LOGS_SECONDS);
     options.set_max_open_files(config.open_files_max);
     options.set_max_background_jobs(config.background_jobs);
     // Table files reach the disk as they are written, so that their sync does not hold up the log's.
@@ -268,6 +274,7 @@ fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Option
 
 /// What only an engine that writes has.
 struct Writer {
+    _old_logs: OldLogs,
     /// Released after the database is closed.
     _lock: File,
     path: PathBuf,

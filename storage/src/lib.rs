@@ -62,6 +62,7 @@ pub mod lookup;
 #[cfg(feature = "test-util")]
 pub mod memory;
 pub mod meta;
+mod old_logs;
 pub mod tile_store;
 pub mod wal;
 

@@ -85,10 +85,12 @@ impl Queues {
         Self { good, suspect, turns: Arc::default() }
     }
 
+    #[cfg(feature = "stepped")]
     pub(crate) fn good(&self) -> &Receiver<Admitted> {
         &self.good
     }
 
+    #[cfg(feature = "stepped")]
     pub(crate) fn suspect(&self) -> &Receiver<Admitted> {
         &self.suspect
     }

@@ -64,6 +64,10 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).expect("creates");
     for entry in fs::read_dir(from).expect("lists") {
         let entry = entry.expect("lists");
+        // The folder of obsolete logs is no part of it.
+        if entry.file_type().expect("has a type").is_dir() {
+            continue;
+        }
         fs::copy(entry.path(), to.join(entry.file_name())).expect("copies");
     }
 }
