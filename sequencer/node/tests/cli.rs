@@ -54,9 +54,13 @@ fn a_first_start_shows_the_api_keys_once_and_keeps_them_private() {
     assert!(!profile.contains("sk_test_") && !profile.contains("seed"));
     // The database holds no API key in clear (S-065).
     let secret = key.trim_end().trim_start_matches("sk_test_").as_bytes();
-    for entry in std::fs::read_dir(data.join("db")).unwrap() {
-        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+    // Neither do the obsolete logs beside it.
+    for folder in [data.join("db"), data.join("db/archive")] {
+        let paths = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        for file in paths.filter(|path| path.is_file()) {
+            let bytes = std::fs::read(file).unwrap();
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret));
+        }
     }
 }
 
