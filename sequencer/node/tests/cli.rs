@@ -55,6 +55,7 @@ fn a_first_start_shows_the_api_keys_once_and_keeps_them_private() {
     // The database holds no API key in clear (S-065).
     let secret = key.trim_end().trim_start_matches("sk_test_").as_bytes();
     // Neither do the obsolete logs beside it.
+    assert!(data.join("db/CURRENT").is_file());
     for folder in [data.join("db"), data.join("db/archive")] {
         let paths = std::fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
         for file in paths.filter(|path| path.is_file()) {
