@@ -119,7 +119,7 @@ fn numbered(count: u32) -> Leaves {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(120))]
 
     #[test]
     fn every_batch_leads_to_the_naive_root(batches in prop::collection::vec(writes(24), 1..8)) {

@@ -4,41 +4,41 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-pub type Hash = [u8; 32];
+pub(crate) type Hash = [u8; 32];
 
 /// Path to value hash.
-pub type Leaves = BTreeMap<Hash, Hash>;
+pub(crate) type Leaves = BTreeMap<Hash, Hash>;
 
-pub fn sha(parts: &[&[u8]]) -> Hash {
+pub(crate) fn sha(parts: &[&[u8]]) -> Hash {
     Sha256::digest(parts.concat()).into()
 }
 
-pub fn key(key: &[u8]) -> Hash {
+pub(crate) fn key(key: &[u8]) -> Hash {
     sha(&[b"TALLY_STATE_KEY_V1", key])
 }
 
-pub fn value(value: &[u8]) -> Hash {
+pub(crate) fn value(value: &[u8]) -> Hash {
     sha(&[b"TALLY_STATE_VALUE_V1", value])
 }
 
-pub fn empty() -> Hash {
+pub(crate) fn empty() -> Hash {
     sha(&[b"TALLY_STATE_EMPTY_V1"])
 }
 
-pub fn leaf(key: &Hash, value: &Hash) -> Hash {
+pub(crate) fn leaf(key: &Hash, value: &Hash) -> Hash {
     sha(&[b"TALLY_STATE_LEAF_V1", key, value])
 }
 
-pub fn node(left: &Hash, right: &Hash) -> Hash {
+pub(crate) fn node(left: &Hash, right: &Hash) -> Hash {
     sha(&[b"TALLY_STATE_NODE_V1", left, right])
 }
 
-pub fn bit(key: &Hash, depth: usize) -> bool {
+pub(crate) fn bit(key: &Hash, depth: usize) -> bool {
     key[depth / 8] >> (7 - depth % 8) & 1 == 1
 }
 
 /// "Nothing: the constant. One leaf: that leaf. More: the hash of the halves."
-pub fn root(leaves: &Leaves) -> Hash {
+pub(crate) fn root(leaves: &Leaves) -> Hash {
     root_below(&leaves.iter().map(|(key, value)| (*key, *value)).collect::<Vec<_>>(), 0)
 }
 
@@ -54,7 +54,7 @@ fn root_below(leaves: &[(Hash, Hash)], depth: usize) -> Hash {
 }
 
 /// The siblings on the way to a key, the root's child first, and the leaf that stands where the way ends.
-pub fn way(leaves: &Leaves, key: &Hash) -> (Vec<Hash>, Option<(Hash, Hash)>) {
+pub(crate) fn way(leaves: &Leaves, key: &Hash) -> (Vec<Hash>, Option<(Hash, Hash)>) {
     let mut here: Vec<(Hash, Hash)> = leaves.iter().map(|(key, value)| (*key, *value)).collect();
     let mut siblings = Vec::new();
     while here.len() > 1 {
