@@ -20,6 +20,7 @@ pub mod report;
 pub mod requests;
 pub mod session;
 pub mod stages;
+pub mod state;
 pub mod svg;
 pub mod table;
 pub mod world;

@@ -13,6 +13,7 @@ mod offline;
 mod proofs;
 mod quic;
 mod records;
+mod state;
 mod wire;
 
 /// Every target.
@@ -38,6 +39,8 @@ pub const TARGETS: &[Target] = &[
     log::BUNDLE,
     proofs::PROOF,
     multiproof::MULTIPROOF,
+    state::PROOF,
+    state::PAGE,
     offline::EVENT_BUNDLE,
     offline::PROOF_FILE,
     names::NAMES,

@@ -1,7 +1,8 @@
 //! The arithmetic of Tally's trees: append, store, prove, verify.
 //!
 //! *In scope*: the log's RFC 6962 tree (section 2.1) as a frontier, as the nodes of one run, as C2SP tiles and as
-//! inclusion, consistency and multi-leaf proofs; the padded tree of VES commitments.
+//! inclusion, consistency and multi-leaf proofs; the padded tree of VES commitments; the [`sparse`] tree of plugin
+//! state.
 //! *Out of scope*: what a leaf means (`tally-protocol`), where tiles are kept (storage), who signs a root. Nothing
 //! here does I/O: stored nodes arrive through [`NodeSource`] or a closure.
 //!
@@ -18,6 +19,7 @@ mod node;
 mod prove;
 mod run_tree;
 mod source;
+pub mod sparse;
 mod tiles;
 mod verify;
 

@@ -31,11 +31,17 @@ const VES_POP: &[u8] = b"VES_POP_V1";
 const TALLY_ENTRY: &[u8] = crate::entry::ENTRY_TAG;
 const TALLY_LOG: &[u8] = b"TALLY_LOG_V1";
 const TALLY_ID: &[u8] = b"TALLY_ID_V1";
+const TALLY_STATE_KEY: &[u8] = b"TALLY_STATE_KEY_V1";
+const TALLY_STATE_VALUE: &[u8] = b"TALLY_STATE_VALUE_V1";
+const TALLY_STATE_LEAF: &[u8] = b"TALLY_STATE_LEAF_V1";
+const TALLY_STATE_NODE: &[u8] = b"TALLY_STATE_NODE_V1";
+const TALLY_STATE_EMPTY: &[u8] = b"TALLY_STATE_EMPTY_V1";
+const TALLY_STATE_TREE: &[u8] = b"TALLY_STATE_TREE_V1";
 
 /// Every SHA-256 domain tag of this crate: what it is for, and its bytes. `TALLY_ENTRY_V1` opens an entry and comes
 /// after the leaf's 0x00; it is listed because entries are hashed nowhere else.
 #[must_use]
-pub const fn tags() -> [(&'static str, &'static [u8]); 17] {
+pub const fn tags() -> [(&'static str, &'static [u8]); 23] {
     [
         ("leaf of the log", RFC6962_LEAF),
         ("node of the log", RFC6962_NODE),
@@ -54,6 +60,12 @@ pub const fn tags() -> [(&'static str, &'static [u8]); 17] {
         ("entry of the log", TALLY_ENTRY),
         ("log on chain", TALLY_LOG),
         ("derived id", TALLY_ID),
+        ("key of a plugin's state", TALLY_STATE_KEY),
+        ("value of a plugin's state", TALLY_STATE_VALUE),
+        ("leaf of a state tree", TALLY_STATE_LEAF),
+        ("node of a state tree", TALLY_STATE_NODE),
+        ("empty state tree", TALLY_STATE_EMPTY),
+        ("place of a plugin's tree among all", TALLY_STATE_TREE),
     ]
 }
 
@@ -181,6 +193,45 @@ hash_type! {
     StateRoot;
     /// The VES receipt hash: what the sequencer signs.
     ReceiptHash;
+    /// A key's path through a state tree: the hash of the key, or of a plugin and stream.
+    StateKey;
+    /// What a leaf of a state tree holds: the hash of a value, or the root of a plugin's tree.
+    StateValue;
+    /// A leaf, node or root of a state tree.
+    StateNode;
+    /// The root over the state trees of all plugins and streams.
+    StatesRoot;
+}
+
+impl StateNode {
+    /// The subtree without a leaf: SHA-256 of its tag alone.
+    pub const EMPTY: Self = Self([
+        0xfc, 0x4d, 0x18, 0x2f, 0x65, 0x22, 0x53, 0xce, 0x21, 0xd1, 0xff, 0x71, 0x09, 0x44, 0x63, 0x7c, 0x43, 0x49,
+        0xef, 0x14, 0xcf, 0x2c, 0xe2, 0x92, 0x57, 0x12, 0x77, 0x5c, 0x63, 0x56, 0x38, 0xbf,
+    ]);
+
+    /// The node as the root over all plugins' trees.
+    #[must_use]
+    pub const fn states_root(self) -> StatesRoot {
+        StatesRoot(self.0)
+    }
+
+    /// The root of a plugin's tree as it stands in the tree over all.
+    #[must_use]
+    pub const fn value(self) -> StateValue {
+        StateValue(self.0)
+    }
+}
+
+impl StatesRoot {
+    /// No plugin has state.
+    pub const EMPTY: Self = Self(StateNode::EMPTY.0);
+
+    /// The root as a node of the tree over all.
+    #[must_use]
+    pub const fn node(self) -> StateNode {
+        StateNode(self.0)
+    }
 }
 
 impl LeafHash {
@@ -493,6 +544,60 @@ pub fn derived_id(parts: &[&[u8]]) -> [u8; 32] {
         state.update(part);
     }
     state.finalize().into()
+}
+
+/// The path of a plugin's key through its state tree.
+#[must_use]
+pub fn state_key(key: &[u8]) -> StateKey {
+    StateKey(sha256(&[TALLY_STATE_KEY, key]))
+}
+
+/// [`state_key`] of many keys.
+#[must_use]
+pub fn state_key_many<'a>(keys: impl Iterator<Item = &'a [u8]>) -> Vec<StateKey> {
+    wrap(lanes::sha256_many(TALLY_STATE_KEY, keys), StateKey)
+}
+
+/// What the leaf of a plugin's value holds.
+#[must_use]
+pub fn state_value(value: &[u8]) -> StateValue {
+    StateValue(sha256(&[TALLY_STATE_VALUE, value]))
+}
+
+/// [`state_value`] of many values.
+#[must_use]
+pub fn state_value_many<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<StateValue> {
+    wrap(lanes::sha256_many(TALLY_STATE_VALUE, values), StateValue)
+}
+
+/// The path of a plugin's tree through the tree over all: tag, tenant, store, the plugin's id.
+#[must_use]
+pub fn state_tree(stream: &Stream, plugin: &str) -> StateKey {
+    StateKey(sha256(&[TALLY_STATE_TREE, stream.tenant.as_bytes(), stream.store.as_bytes(), plugin.as_bytes()]))
+}
+
+/// A leaf of a state tree: tag, the whole path, the value's hash.
+#[must_use]
+pub fn state_leaf(key: &StateKey, value: &StateValue) -> StateNode {
+    StateNode(sha256(&[TALLY_STATE_LEAF, &key.0, &value.0]))
+}
+
+/// [`state_leaf`] of many pairs.
+#[must_use]
+pub fn state_leaf_many<'a>(leaves: impl Iterator<Item = (&'a StateKey, &'a StateValue)>) -> Vec<StateNode> {
+    wrap(pairs_many(TALLY_STATE_LEAF, leaves.map(|(key, value)| (&key.0, &value.0))), StateNode)
+}
+
+/// A node of a state tree: tag, left, right.
+#[must_use]
+pub fn state_node(left: &StateNode, right: &StateNode) -> StateNode {
+    StateNode(sha256(&[TALLY_STATE_NODE, &left.0, &right.0]))
+}
+
+/// [`state_node`] of many pairs; each is left, right.
+#[must_use]
+pub fn state_node_many<'a>(pairs: impl Iterator<Item = (&'a StateNode, &'a StateNode)>) -> Vec<StateNode> {
+    wrap(pairs_many(TALLY_STATE_NODE, pairs.map(|(left, right)| (&left.0, &right.0))), StateNode)
 }
 
 /// Makes the short keys of a ledger's look-up indexes: keyed BLAKE3, 16 bytes.

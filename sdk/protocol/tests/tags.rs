@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use tally_protocol::hash::{
-    self, LeafHash, LedgerId, LogKind, NodeHash, PayloadHash, RecipientsHash, SigningHash, StateRoot, VesLeaf, VesNode,
-    VesStreamId, tags,
+    self, LeafHash, LedgerId, LogKind, NodeHash, PayloadHash, RecipientsHash, SigningHash, StateKey, StateNode,
+    StateRoot, StateValue, VesLeaf, VesNode, VesStreamId, tags,
 };
 use tally_protocol::id::{EventId, Sequence, StoreId, Stream, TenantId};
 use tally_protocol::key::{SigningKey, verify};
@@ -68,6 +68,12 @@ fn hashes_of_one_body(byte: u8) -> Vec<[u8; 32]> {
         *hash::log_id(&LedgerId::from_bytes(bytes), LogKind::Events).as_bytes(),
         *hash::log_id(&LedgerId::from_bytes(bytes), LogKind::Outcomes).as_bytes(),
         hash::derived_id(&[&two]),
+        *hash::state_key(&two).as_bytes(),
+        *hash::state_value(&two).as_bytes(),
+        *hash::state_leaf(&StateKey::from_bytes(bytes), &StateValue::from_bytes(bytes)).as_bytes(),
+        *hash::state_node(&StateNode::from_bytes(bytes), &StateNode::from_bytes(bytes)).as_bytes(),
+        *hash::state_tree(&stream, "plugin").as_bytes(),
+        *StateNode::EMPTY.as_bytes(),
         *hash::run(&two).as_bytes(),
     ]
 }
@@ -115,4 +121,9 @@ fn an_inner_node_cannot_pass_as_a_leaf() {
     let leaf = hash::ves_leaf(&stream, Sequence::new(0), &SigningHash::from_bytes([2; 32]), &[0; 64]);
     assert_ne!(leaf, VesLeaf::from_bytes(*hash::ves_node(&left, &right).as_bytes()));
     assert_ne!(leaf.node(), hash::ves_pad());
+}
+
+#[test]
+fn the_empty_state_tree_is_the_hash_of_its_tag() {
+    assert_eq!(hash::signing(b"TALLY_STATE_EMPTY_V1").as_bytes(), StateNode::EMPTY.as_bytes());
 }

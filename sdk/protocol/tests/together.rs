@@ -26,6 +26,10 @@ proptest! {
         prop_assert_eq!(hash::payload_plain_many(slices(&messages)), alone);
         let alone: Vec<_> = slices(&messages).map(hash::leaf).collect();
         prop_assert_eq!(hash::leaf_many(slices(&messages)), alone);
+        let alone: Vec<_> = slices(&messages).map(hash::state_key).collect();
+        prop_assert_eq!(hash::state_key_many(slices(&messages)), alone);
+        let alone: Vec<_> = slices(&messages).map(hash::state_value).collect();
+        prop_assert_eq!(hash::state_value_many(slices(&messages)), alone);
     }
 
     #[test]
@@ -34,6 +38,13 @@ proptest! {
         let pairs = || nodes.iter().zip(nodes.iter().rev());
         let alone: Vec<_> = pairs().map(|(left, right)| hash::node(left, right)).collect();
         prop_assert_eq!(hash::node_many(pairs()), alone);
+        let state: Vec<_> = nodes.iter().map(|node| hash::StateNode::from_bytes(*node.as_bytes())).collect();
+        let pairs = || state.iter().zip(state.iter().rev());
+        let alone: Vec<_> = pairs().map(|(left, right)| hash::state_node(left, right)).collect();
+        prop_assert_eq!(hash::state_node_many(pairs()), alone);
+        let keys: Vec<_> = leaves.iter().map(|leaf| (hash::state_key(leaf), hash::state_value(leaf))).collect();
+        let alone: Vec<_> = keys.iter().map(|(key, value)| hash::state_leaf(key, value)).collect();
+        prop_assert_eq!(hash::state_leaf_many(keys.iter().map(|(key, value)| (key, value))), alone);
         let ves: Vec<_> = nodes.iter().map(|node| hash::VesNode::from_bytes(*node.as_bytes())).collect();
         let pairs = || ves.iter().zip(ves.iter().rev());
         let alone: Vec<_> = pairs().map(|(left, right)| hash::ves_node(left, right)).collect();

@@ -9,6 +9,7 @@
 //! - one receipt: [`Ledger::open_checkpoint`], then [`verify_receipt`];
 //! - two checkpoints: [`verify_extension`];
 //! - a `.tlog-proof` file: [`verify_tlog_proof`];
+//! - a key of a plugin's state, present or absent: [`verify_state_value`], [`verify_state_absent`];
 //! - a whole log: [`audit::LogAudit`].
 
 pub mod audit;
@@ -17,6 +18,7 @@ mod consistency;
 mod ledger;
 mod receipt;
 mod report;
+mod state;
 mod submission;
 mod tlog_proof;
 
@@ -26,5 +28,8 @@ pub use consistency::{ExtensionError, verify_extension};
 pub use ledger::{Ledger, TrustRoot, open_checkpoint};
 pub use receipt::{Placed, verify_receipt, verify_receipt_of_stranger};
 pub use report::{Check, CheckFailed, Line, Outcome, Proven, Report};
+pub use state::{StateAt, verify_state_absent, verify_state_value};
 pub use submission::{paths_of, verify_together};
 pub use tlog_proof::verify_tlog_proof;
+
+pub use tally_merkle::sparse::{StateAnswer, StateProofError, StatesRoot};

@@ -43,7 +43,11 @@ const ROOMS: &[Room] = &[
     room("archmage", PROTOCOL, &["sdk/protocol/src/hash/lanes", "sdk/protocol/src/jcs/text"]),
     room("blake3", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
     room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
-    room("crc32c", &["tally-protocol", "tally-storage"], &["sdk/protocol/src/run", "storage/src/wal"]),
+    room(
+        "crc32c",
+        &["tally-protocol", "tally-merkle", "tally-storage"],
+        &["sdk/protocol/src/run", "sdk/merkle/src/sparse/page", "storage/src/wal"],
+    ),
     room("subtle", PROTOCOL, &["sdk/protocol/src/key"]),
     room("zeroize", &["tally-protocol", "tally"], &[]),
     room(

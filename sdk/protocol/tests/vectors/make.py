@@ -19,12 +19,13 @@ from chapter_frames import frames
 from chapter_jcs import jcs_vectors
 from chapter_log import log
 from chapter_signatures import keys, signatures
+from chapter_state import state
 from chapter_ves import ves
 
 HERE = pathlib.Path(__file__).parent
 FILES = {
     "control": control, "encrypted": encrypted, "entries": entries, "frames": frames, "jcs": jcs_vectors, "keys": keys,
-    "log": log, "signatures": signatures, "ves": ves,
+    "log": log, "signatures": signatures, "state": state, "ves": ves,
 }
 
 
