@@ -472,6 +472,3 @@ impl Review {
 pub(crate) fn is_reason(text: &str) -> bool {
     (1..=REASON_BYTES_MAX).contains(&text.len()) && !text.contains('\0')
 }
-
-#[cfg(test)]
-mod tests;

@@ -18,13 +18,15 @@ from chapter_entries import entries
 from chapter_frames import frames
 from chapter_jcs import jcs_vectors
 from chapter_log import log
+from chapter_outcome import outcome
+from chapter_plugins import plugins
 from chapter_signatures import keys, signatures
 from chapter_ves import ves
 
 HERE = pathlib.Path(__file__).parent
 FILES = {
     "control": control, "encrypted": encrypted, "entries": entries, "frames": frames, "jcs": jcs_vectors, "keys": keys,
-    "log": log, "signatures": signatures, "ves": ves,
+    "log": log, "outcome": outcome, "plugins": plugins, "signatures": signatures, "ves": ves,
 }
 
 
