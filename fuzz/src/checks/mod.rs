@@ -10,6 +10,7 @@ mod log;
 mod multiproof;
 mod names;
 mod offline;
+mod plugins;
 mod proofs;
 mod quic;
 mod records;
@@ -40,6 +41,8 @@ pub const TARGETS: &[Target] = &[
     multiproof::MULTIPROOF,
     offline::EVENT_BUNDLE,
     offline::PROOF_FILE,
+    plugins::OUTCOME,
+    plugins::PLUGIN_EVENT,
     names::NAMES,
     names::TIMES,
 ];
