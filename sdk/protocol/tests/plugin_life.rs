@@ -859,16 +859,15 @@ impl Model {
             return None;
         }
         let installable = status == Some("approved") && !try_.over;
-        let fact = match try_.kind {
-            0..=2 => (status.is_none()).then_some(Fact::Submitted(release)),
+        match try_.kind {
+            0..=2 => status.is_none().then_some(Fact::Submitted(release)),
             3..=6 => {
                 let stranger = try_.reviewer == ROOT || try_.reviewer == REVIEWER;
                 let blocked = try_.decision == 0 && (try_.blocking || status == Some("rejected"));
-                let step = match (status?, try_.decision) {
-                    ("pending", 0 | 1) | ("rejected", 0) => true,
-                    ("approved" | "rejected", 2) => true,
-                    _ => false,
-                };
+                let step = matches!(
+                    (status?, try_.decision),
+                    ("pending", 0 | 1) | ("rejected", 0) | ("approved" | "rejected", 2)
+                );
                 let right = if blocked { try_.flag && try_.reviewer == ROOT } else { !try_.flag };
                 (stranger && step && right).then_some(Fact::Reviewed(release, try_.decision))
             }
@@ -888,8 +887,7 @@ impl Model {
             }
             12 => running.filter(|_| !stopped).map(|_| Fact::Quarantined(place)),
             _ => running.map(|_| Fact::Removed(place)),
-        };
-        fact
+        }
     }
 }
 
