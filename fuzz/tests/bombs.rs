@@ -12,8 +12,11 @@ use tally_protocol::control::ControlEvent;
 use tally_protocol::encrypted::EncryptedPayload;
 use tally_protocol::entry::Entry;
 use tally_protocol::frame::{Frame, FrameError};
+use tally_protocol::hash::LeafHash;
 use tally_protocol::jcs;
 use tally_protocol::note::Note;
+use tally_protocol::outcome::Outcome;
+use tally_protocol::plugin_event::PluginEvent;
 use tally_protocol::proof::TlogProof;
 use tally_protocol::run::StoredRun;
 use tally_protocol::tile::{TileId, decode_bundle};
@@ -97,6 +100,7 @@ fn decode_all(input: &[u8]) {
     let _ = jcs::is_canonical(input);
     let _ = (Entry::decode(input), EncryptedPayload::decode(input), decode_bundle(input, 256), Bundle::decode(input));
     let _ = (ControlEvent::decode("tally.agent_key.revoked", input), tally_merkle::Frontier::decode(input));
+    let _ = (PluginEvent::decode("tally.plugin.submitted", input), Outcome::decode(input, LeafHash::ZERO));
     let _ = (Frame::decode(Bytes::copy_from_slice(input)), StoredRun::decode(Bytes::copy_from_slice(input)));
     if let Ok(text) = core::str::from_utf8(input) {
         let _ = (Note::parse(text), TlogProof::parse(text), TileId::parse(text));
@@ -130,6 +134,7 @@ fn no_input_takes_more_than_its_share() {
         "frame",
         "frames",
         "entry",
+        "outcome",
         "commitment",
         "run",
         "run-view",

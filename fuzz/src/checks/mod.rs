@@ -10,6 +10,7 @@ mod log;
 mod multiproof;
 mod names;
 mod offline;
+mod plugins;
 mod proofs;
 mod quic;
 mod records;
@@ -43,6 +44,8 @@ pub const TARGETS: &[Target] = &[
     state::PAGE,
     offline::EVENT_BUNDLE,
     offline::PROOF_FILE,
+    plugins::OUTCOME,
+    plugins::PLUGIN_EVENT,
     names::NAMES,
     names::TIMES,
 ];

@@ -2,7 +2,7 @@
 
 use tally_protocol::error::RejectCode;
 use tally_protocol::hash::RootHash;
-use tally_protocol::id::{EventId, TenantId};
+use tally_protocol::id::{EventId, PluginId, TenantId};
 use tally_protocol::key::{PublicKey, Signature};
 use tally_protocol::time::LogTime;
 
@@ -10,7 +10,7 @@ use crate::{Shape, Target, shape_of};
 
 pub(super) const NAMES: Target = Target {
     name: "names",
-    about: "ids, hashes, keys and codes as text",
+    about: "ids, hashes, keys, plugins and codes as text",
     files: &[
         "sdk/protocol/src/id.rs",
         "sdk/protocol/src/hash.rs",
@@ -73,6 +73,10 @@ fn names(input: &[u8]) -> Shape {
     if let Ok(signature) = Signature::from_hex(text) {
         assert_eq!(signature.to_hex(), text.to_ascii_lowercase());
         read.push("signature");
+    }
+    if let Ok(plugin) = text.parse::<PluginId>() {
+        assert_eq!(plugin.to_string(), text);
+        read.push("plugin");
     }
     if let Some(code) = RejectCode::parse(text) {
         assert_eq!(code.as_str(), text);

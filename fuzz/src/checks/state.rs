@@ -10,7 +10,7 @@ use tally_merkle::sparse::{
     MemoryPages, PageId, StateAnswer, StateChange, StateNode, StateProof, check_page, prove, tree_change, update,
 };
 use tally_protocol::hash::{StateKey, StateValue, state_key, state_tree};
-use tally_protocol::id::{StoreId, Stream, TenantId};
+use tally_protocol::id::{PluginId, StoreId, Stream, TenantId};
 
 use crate::{Shape, Target, shape_of};
 
@@ -34,7 +34,11 @@ pub(super) const PAGE: Target = Target {
     check: check_a_page,
 };
 
-const PLUGIN: &str = "licensing";
+static PLUGIN: LazyLock<PluginId> = LazyLock::new(|| plugin("licensing"));
+
+fn plugin(id: &str) -> PluginId {
+    PluginId::new(id).expect("written in full")
+}
 
 struct Known {
     pages: MemoryPages,
@@ -70,7 +74,7 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let rewrite: Vec<_> =
         changes.iter().map(|change| StateChange { value: Some(StateValue::from_bytes([9; 32])), ..*change }).collect();
     let rewritten = grown(&rewrite).1;
-    let over_all = grown(&[tree_change(&stream(), PLUGIN, &root), tree_change(&stream(), "catalog", &rewritten)]);
+    let over_all = grown(&[tree_change(&stream(), &PLUGIN, &root), tree_change(&stream(), &plugin("catalog"), &rewritten)]);
     Known { pages, root, over_all, rewrite, rewritten }
 });
 
@@ -85,16 +89,16 @@ fn honest(key: &StateKey) -> StateProof {
     prove(&KNOWN.pages, &KNOWN.root, key).expect("the tree is whole")
 }
 
-fn of_tree(plugin: &str) -> StateProof {
+fn of_tree(plugin: &PluginId) -> StateProof {
     prove(&KNOWN.over_all.0, &KNOWN.over_all.1, &state_tree(&stream(), plugin)).expect("the tree is whole")
 }
 
 fn answer(key: &StateKey) -> StateAnswer {
-    StateAnswer::InTree { tree: of_tree(PLUGIN), key: honest(key) }
+    StateAnswer::InTree { tree: of_tree(&PLUGIN), key: honest(key) }
 }
 
 fn proof_seeds() -> Vec<Vec<u8>> {
-    let mut seeds = vec![[&[1][..], &StateAnswer::NoTree(of_tree("checkout")).encode()].concat()];
+    let mut seeds = vec![[&[1][..], &StateAnswer::NoTree(of_tree(&plugin("checkout"))).encode()].concat()];
     for (key, _) in asked() {
         seeds.push([&[0][..], &honest(&key).encode()].concat());
         seeds.push([&[1][..], &answer(&key).encode()].concat());
@@ -136,12 +140,12 @@ fn one_answer(bytes: &[u8]) -> Shape {
     let (root, mut shape) = (KNOWN.over_all.1.states_root(), "answer".to_owned());
     for (key, has) in asked() {
         for claim in [None, has, Some(StateValue::ZERO)] {
-            let verdict = given.verify(&root, &stream(), PLUGIN, &key, claim.as_ref());
+            let verdict = given.verify(&root, &stream(), &PLUGIN, &key, claim.as_ref());
             if verdict.is_ok() {
                 assert_eq!(claim, has, "convinced of what is not so");
                 assert_eq!(given, answer(&key), "a second answer to one question");
             }
-            let none = given.verify(&root, &stream(), "checkout", &key, claim.as_ref());
+            let none = given.verify(&root, &stream(), &plugin("checkout"), &key, claim.as_ref());
             assert!(none.is_err() || claim.is_none(), "convinced of state that is not there");
             let verdict = verdict.and(none);
             shape.push_str(&verdict.map_or_else(|error| format!(" {error:?}"), |()| " accepted".to_owned()));

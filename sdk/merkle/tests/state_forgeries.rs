@@ -10,7 +10,7 @@ use tally_merkle::sparse::{
     tree_change, update,
 };
 use tally_protocol::hash::{StateKey, StateValue, state_leaf, state_node, state_tree};
-use tally_protocol::id::{StoreId, Stream, TenantId};
+use tally_protocol::id::{PluginId, StoreId, Stream, TenantId};
 
 #[allow(dead_code, reason = "each test file uses its part of the oracle")]
 mod state_reference;
@@ -200,12 +200,17 @@ fn stream(tenant: u8, store: u8) -> Stream {
     Stream::new(TenantId::from_bytes([tenant; 16]), StoreId::from_bytes([store; 16]))
 }
 
+fn plugin(id: &str) -> PluginId {
+    PluginId::new(id).unwrap()
+}
+
 #[test]
 fn an_answer_is_of_one_plugin_in_one_stream() {
     let writes: [(&[u8], Option<&[u8]>); 3] = [(b"a", Some(b"1")), (b"b", Some(b"2")), (b"c", Some(b"3"))];
     let (pages, root) = grown(&StateChange::many(&writes));
     let (other_pages, other_root) = grown(&StateChange::many(&writes[..2]));
-    let places = [(stream(1, 1), "licensing"), (stream(1, 2), "licensing"), (stream(1, 1), "catalog")];
+    let places =
+        [(stream(1, 1), plugin("licensing")), (stream(1, 2), plugin("licensing")), (stream(1, 1), plugin("catalog"))];
     let roots = [root, other_root, StateNode::EMPTY];
     let listed: Vec<_> =
         places.iter().zip(&roots).map(|((stream, plugin), root)| tree_change(stream, plugin, root)).collect();
@@ -215,11 +220,11 @@ fn an_answer_is_of_one_plugin_in_one_stream() {
     let hashed: Vec<StateChange> = StateChange::many(&[(b"c", Some(b"3"))]);
     let (key, value) = (hashed[0].key, hashed[0].value);
     let in_tree = |place: usize, pages: &MemoryPages| StateAnswer::InTree {
-        tree: prove(&top, &states.node(), &state_tree(&places[place].0, places[place].1)).unwrap(),
+        tree: prove(&top, &states.node(), &state_tree(&places[place].0, &places[place].1)).unwrap(),
         key: prove(pages, &roots[place], &key).unwrap(),
     };
     let no_tree = |place: usize| {
-        StateAnswer::NoTree(prove(&top, &states.node(), &state_tree(&places[place].0, places[place].1)).unwrap())
+        StateAnswer::NoTree(prove(&top, &states.node(), &state_tree(&places[place].0, &places[place].1)).unwrap())
     };
     let answers = [in_tree(0, &pages), in_tree(1, &other_pages), no_tree(2), no_tree(0), no_tree(1)];
     let truth = [value, None, None];
@@ -253,26 +258,26 @@ fn an_answer_is_of_one_plugin_in_one_stream() {
 #[test]
 fn a_plugin_cannot_write_what_passes_for_the_tree_over_all() {
     // It chooses keys and values freely; the paths of the two trees never meet.
-    let (at, plugin) = (stream(1, 1), "evil");
-    let fake_key = [&at.to_bytes()[..], plugin.as_bytes()].concat();
+    let (at, plugin) = (stream(1, 1), plugin("evil"));
+    let fake_key = [&at.to_bytes()[..], plugin.as_str().as_bytes()].concat();
     let (_, inner_root) = grown(&StateChange::many(&[(b"k", Some(b"v"))]));
     let (pages, root) = grown(&StateChange::many(&[(&fake_key, Some(inner_root.as_bytes()))]));
     let hashed = StateChange::many(&[(b"k", Some(b"v"))])[0];
     let key = StateProof::new(Vec::new(), StateEnd::Present).unwrap();
     let forged = prove(&pages, &root, &StateChange::many(&[(&fake_key, None)])[0].key).unwrap();
     let answer = StateAnswer::InTree { tree: forged, key };
-    assert!(answer.verify(&root.states_root(), &at, plugin, &hashed.key, hashed.value.as_ref()).is_err());
+    assert!(answer.verify(&root.states_root(), &at, &plugin, &hashed.key, hashed.value.as_ref()).is_err());
 }
 
 #[test]
 fn an_empty_tree_is_never_listed() {
     // A dishonest tree over all that lists one: its proof of absence is refused, so that there is one form.
-    let (at, plugin) = (stream(1, 1), "licensing");
-    let place = StateChange { key: state_tree(&at, plugin), value: Some(StateNode::EMPTY.value()) };
+    let (at, plugin) = (stream(1, 1), plugin("licensing"));
+    let place = StateChange { key: state_tree(&at, &plugin), value: Some(StateNode::EMPTY.value()) };
     let (pages, root) = grown(&[place]);
     let tree = prove(&pages, &root, &place.key).unwrap();
     let key = StateProof::new(Vec::new(), StateEnd::Nothing).unwrap();
     let answer = StateAnswer::InTree { tree, key };
-    let verdict = answer.verify(&root.states_root(), &at, plugin, &StateKey::ZERO, None);
+    let verdict = answer.verify(&root.states_root(), &at, &plugin, &StateKey::ZERO, None);
     assert_eq!(verdict, Err(StateProofError::EmptyTree));
 }

@@ -8,7 +8,7 @@ use tally_merkle::sparse::{
     MemoryPages, PageId, StateAnswer, StateChange, StateNode, StateProof, StatesRoot, prove, update,
 };
 use tally_protocol::hash::{self, StateKey, StateValue};
-use tally_protocol::id::Stream;
+use tally_protocol::id::{PluginId, Stream};
 
 #[allow(dead_code, reason = "each test file uses its part of the oracle")]
 mod state_reference;
@@ -69,7 +69,8 @@ fn hashes_are_those_of_the_vectors() {
             "node" => *hash::state_node(&StateNode::from_bytes(two(0)), &StateNode::from_bytes(two(1))).as_bytes(),
             _ => {
                 let stream = Stream::from_bytes(of[..32].try_into().unwrap());
-                *hash::state_tree(&stream, std::str::from_utf8(&of[32..]).unwrap()).as_bytes()
+                let plugin = PluginId::new(std::str::from_utf8(&of[32..]).unwrap()).unwrap();
+                *hash::state_tree(&stream, &plugin).as_bytes()
             }
         };
         assert_eq!(found, hash_of(text(&case, "hash")), "{case}");
@@ -141,7 +142,8 @@ fn answers_verify_as_the_vectors_say() {
         let bytes = unhex(text(&case, "answer"));
         let answer = StateAnswer::decode(&bytes).unwrap();
         assert_eq!(answer.encode(), bytes);
-        let ask = |value: Option<&StateValue>| answer.verify(&root, &stream, text(&case, "plugin"), &key, value);
+        let plugin = PluginId::new(text(&case, "plugin")).unwrap();
+        let ask = |value: Option<&StateValue>| answer.verify(&root, &stream, &plugin, &key, value);
         assert_eq!(ask(value.as_ref()), Ok(()), "{case}");
         assert!(ask(Some(&StateValue::ZERO)).is_err());
         assert_eq!(ask(None).is_ok(), value.is_none());

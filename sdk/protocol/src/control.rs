@@ -7,11 +7,16 @@
 //! text, times as `LogTime` writes them, so that an event has one payload. Whether the control state allows the event
 //! (who signed it, which key ids exist) is decided by the sequencer's `control.rs`.
 
+pub(crate) mod fields;
+
+use fields::Fields;
+
 use crate::error::{Reject, RejectCode};
 use crate::id::{AgentId, KeyId, Stream, TenantId};
 use crate::jcs::{self, JcsError, Value};
 use crate::key::{KeyError, PublicKey, check_registration};
 use crate::limits::REASON_BYTES_MAX;
+use crate::release::ReleaseError;
 use crate::time::LogTime;
 
 /// Event types with this prefix are control events, and control events are in control streams only.
@@ -47,6 +52,9 @@ pub enum ControlError {
     /// Validity would end before it begins, or a time lies after 9999.
     #[error("validity is empty or ends after 9999")]
     Validity,
+    /// The release of a plugin is malformed.
+    #[error("release: {0}")]
+    Release(#[from] ReleaseError),
 }
 
 impl ControlError {
@@ -138,13 +146,7 @@ impl ControlEvent {
             KEY_REVOKED => read_key_revoked,
             _ => return Err(ControlError::UnknownType),
         };
-        jcs::is_canonical(payload)?;
-        let Value::Object(members) = jcs::parse(payload)? else { return Err(ControlError::Field("payload")) };
-        let mut fields = Fields(members);
-        let event = read(&mut fields)?;
-        if !fields.0.is_empty() {
-            return Err(ControlError::UnknownField);
-        }
+        let event = Fields::read(payload, read)?;
         event.check()?;
         Ok(event)
     }
@@ -317,49 +319,4 @@ fn read_key_revoked(fields: &mut Fields) -> Result<ControlEvent, ControlError> {
         key_id: fields.key_id()?,
         reason: fields.text("reason")?,
     })
-}
-
-/// The fields of a payload that nobody has taken yet.
-struct Fields(Vec<(String, Value)>);
-
-impl Fields {
-    fn take(&mut self, name: &str) -> Option<Value> {
-        let at = self.0.iter().position(|(key, _)| key == name)?;
-        Some(self.0.swap_remove(at).1)
-    }
-
-    fn text(&mut self, name: &'static str) -> Result<String, ControlError> {
-        match self.take(name) {
-            Some(Value::String(text)) => Ok(text),
-            _ => Err(ControlError::Field(name)),
-        }
-    }
-
-    fn id<T: core::str::FromStr + ToString>(&mut self, name: &'static str) -> Result<T, ControlError> {
-        let text = self.text(name)?;
-        // Ids are read in any case; a payload has the lower one.
-        text.parse().ok().filter(|id: &T| id.to_string() == text).ok_or(ControlError::Field(name))
-    }
-
-    fn public_key(&mut self, name: &'static str) -> Result<PublicKey, ControlError> {
-        PublicKey::from_hex(&self.text(name)?).map_err(|_| ControlError::Field(name))
-    }
-
-    fn key_id(&mut self) -> Result<KeyId, ControlError> {
-        let number = self.take("key_id").as_ref().and_then(Value::as_u64);
-        number.and_then(|number| u32::try_from(number).ok()).map(KeyId::new).ok_or(ControlError::Field("key_id"))
-    }
-
-    fn bool(&mut self, name: &'static str) -> Result<bool, ControlError> {
-        self.take(name).as_ref().and_then(Value::as_bool).ok_or(ControlError::Field(name))
-    }
-
-    fn time(&mut self, name: &'static str) -> Result<LogTime, ControlError> {
-        LogTime::parse_canonical(&self.text(name)?).map_err(|_| ControlError::Field(name))
-    }
-
-    /// Absent is "none"; `null` is malformed, so that "none" has one spelling.
-    fn optional_time(&mut self, name: &'static str) -> Result<Option<LogTime>, ControlError> {
-        if self.0.iter().any(|(key, _)| key == name) { self.time(name).map(Some) } else { Ok(None) }
-    }
 }

@@ -9,9 +9,11 @@ mod lanes;
 use core::fmt;
 
 use sha2::{Digest, Sha256};
+use zeroize::Zeroize;
 
-use crate::id::{EventId, Sequence, Stream};
+use crate::id::{AgentId, EventId, KeyId, PluginId, Sequence, Stream};
 use crate::key::PublicKey;
+use crate::time::LogTime;
 
 // The domain tags. `tags()` is the table the prefix-free law is tested on: a new tag goes there too.
 const RFC6962_LEAF: &[u8] = &[0];
@@ -37,11 +39,23 @@ const TALLY_STATE_LEAF: &[u8] = b"TALLY_STATE_LEAF_V1";
 const TALLY_STATE_NODE: &[u8] = b"TALLY_STATE_NODE_V1";
 const TALLY_STATE_EMPTY: &[u8] = b"TALLY_STATE_EMPTY_V1";
 const TALLY_STATE_TREE: &[u8] = b"TALLY_STATE_TREE_V1";
+const TALLY_EFFECT: &[u8] = b"TALLY_EFFECT_V1";
+const TALLY_OUTCOME: &[u8] = crate::outcome::OUTCOME_TAG;
+const TALLY_WRITES: &[u8] = b"TALLY_WRITES_V1";
+const TALLY_EMITS: &[u8] = b"TALLY_EMITS_V1";
+const TALLY_REQUESTS: &[u8] = b"TALLY_REQUESTS_V1";
+const TALLY_PROFILE: &[u8] = b"TALLY_PROFILE_V1";
+const TALLY_MANIFEST: &[u8] = b"TALLY_MANIFEST_V1";
+const TALLY_SCHEMA: &[u8] = b"TALLY_SCHEMA_V1";
+const TALLY_RELEASE: &[u8] = b"TALLY_RELEASE_V1";
+const TALLY_ATTEST: &[u8] = b"TALLY_ATTEST_V1";
+const TALLY_REVIEW: &[u8] = b"TALLY_REVIEW_V1";
+const TALLY_LIFE: &[u8] = b"TALLY_LIFE_V1";
 
-/// Every SHA-256 domain tag of this crate: what it is for, and its bytes. `TALLY_ENTRY_V1` opens an entry and comes
-/// after the leaf's 0x00; it is listed because entries are hashed nowhere else.
+/// Every SHA-256 domain tag of this crate: what it is for, and its bytes. `TALLY_ENTRY_V1` and `TALLY_OUTCOME_V1` open
+/// an entry and an outcome and come after the leaf's 0x00; they are listed because these are hashed nowhere else.
 #[must_use]
-pub const fn tags() -> [(&'static str, &'static [u8]); 23] {
+pub const fn tags() -> [(&'static str, &'static [u8]); 35] {
     [
         ("leaf of the log", RFC6962_LEAF),
         ("node of the log", RFC6962_NODE),
@@ -66,6 +80,18 @@ pub const fn tags() -> [(&'static str, &'static [u8]); 23] {
         ("node of a state tree", TALLY_STATE_NODE),
         ("empty state tree", TALLY_STATE_EMPTY),
         ("place of a plugin's tree among all", TALLY_STATE_TREE),
+        ("effect id", TALLY_EFFECT),
+        ("outcome", TALLY_OUTCOME),
+        ("writes of a plugin", TALLY_WRITES),
+        ("emits of a plugin", TALLY_EMITS),
+        ("effect requests of a plugin", TALLY_REQUESTS),
+        ("profile", TALLY_PROFILE),
+        ("manifest of a plugin", TALLY_MANIFEST),
+        ("schema of an event type", TALLY_SCHEMA),
+        ("release of a plugin", TALLY_RELEASE),
+        ("publisher's signature", TALLY_ATTEST),
+        ("reviewer's signature", TALLY_REVIEW),
+        ("life of a plugin", TALLY_LIFE),
     ]
 }
 
@@ -201,6 +227,34 @@ hash_type! {
     StateNode;
     /// The root over the state trees of all plugins and streams.
     StatesRoot;
+    /// An id that a plugin asked for: a function of the place in the log.
+    DerivedId;
+    /// The id of one effect, and the idempotency key of its connector.
+    EffectId;
+    /// BLAKE3 of a plugin's module.
+    ModuleHash;
+    /// The rules a module ran under: ABI, validator, gas table, instrumentation, limits.
+    ProfileId;
+    /// What a plugin wrote for one event.
+    WritesHash;
+    /// What a plugin emitted for one event.
+    EmitsHash;
+    /// What effects a plugin asked for at one event.
+    EffectsHash;
+    /// A plugin's manifest, as canonical JSON.
+    ManifestHash;
+    /// A declared schema, as canonical JSON.
+    SchemaHash;
+    /// What a lint and compliance run said about a release; the report itself is kept elsewhere.
+    ReportHash;
+    /// Everything a release of a plugin claims.
+    ReleaseHash;
+    /// What a publisher signs.
+    AttestationHash;
+    /// What a reviewer signs.
+    ReviewHash;
+    /// The head of a plugin's life in one place: each of its events names the one before.
+    LifeHash;
 }
 
 impl StateNode {
@@ -538,8 +592,19 @@ pub fn log_id(ledger: &LedgerId, kind: LogKind) -> LogId {
 /// A derived id (design section 2): tag, then the parts the kind of id names, which must be unambiguous together.
 #[must_use]
 pub fn derived_id(parts: &[&[u8]]) -> [u8; 32] {
+    tagged(TALLY_ID, parts)
+}
+
+/// The id of an effect: tag, then parts that are unambiguous together ([`crate::outcome::effect_id`]).
+#[must_use]
+pub fn effect_id(parts: &[&[u8]]) -> EffectId {
+    EffectId(tagged(TALLY_EFFECT, parts))
+}
+
+/// SHA-256 of a tag and parts that are unambiguous together.
+fn tagged(tag: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut state = Sha256::new();
-    state.update(TALLY_ID);
+    state.update(tag);
     for part in parts {
         state.update(part);
     }
@@ -572,8 +637,8 @@ pub fn state_value_many<'a>(values: impl Iterator<Item = &'a [u8]>) -> Vec<State
 
 /// The path of a plugin's tree through the tree over all: tag, tenant, store, the plugin's id.
 #[must_use]
-pub fn state_tree(stream: &Stream, plugin: &str) -> StateKey {
-    StateKey(sha256(&[TALLY_STATE_TREE, stream.tenant.as_bytes(), stream.store.as_bytes(), plugin.as_bytes()]))
+pub fn state_tree(stream: &Stream, plugin: &PluginId) -> StateKey {
+    StateKey(sha256(&[TALLY_STATE_TREE, stream.tenant.as_bytes(), stream.store.as_bytes(), plugin.as_str().as_bytes()]))
 }
 
 /// A leaf of a state tree: tag, the whole path, the value's hash.
@@ -598,6 +663,132 @@ pub fn state_node(left: &StateNode, right: &StateNode) -> StateNode {
 #[must_use]
 pub fn state_node_many<'a>(pairs: impl Iterator<Item = (&'a StateNode, &'a StateNode)>) -> Vec<StateNode> {
     wrap(pairs_many(TALLY_STATE_NODE, pairs.map(|(left, right)| (&left.0, &right.0))), StateNode)
+}
+
+/// Bytes after their length, as every variable part of a preimage of ours is written.
+fn update_str(state: &mut Sha256, bytes: &[u8]) {
+    // A guest has a 32-bit memory; nothing longer comes from there.
+    state.update(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes());
+    state.update(bytes);
+}
+
+/// What a plugin wrote: tag, then of each key, in order, the key with its length and 0 if it was deleted, or 1 and the
+/// value with its length. The order is the caller's duty ([`crate::outcome::writes_hash`]).
+pub(crate) fn writes<'a>(writes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> WritesHash {
+    let mut state = Sha256::new();
+    state.update(TALLY_WRITES);
+    for (key, value) in writes {
+        update_str(&mut state, key);
+        state.update([u8::from(value.is_some())]);
+        if let Some(value) = value {
+            update_str(&mut state, value);
+        }
+    }
+    WritesHash(state.finalize().into())
+}
+
+/// What a plugin emitted: tag, then of each emit, in the order of the calls, event type and body with their lengths.
+#[must_use]
+pub fn emits<'a>(emits: impl Iterator<Item = (&'a str, &'a [u8])>) -> EmitsHash {
+    let mut state = Sha256::new();
+    state.update(TALLY_EMITS);
+    for (event_type, body) in emits {
+        update_str(&mut state, event_type.as_bytes());
+        update_str(&mut state, body);
+    }
+    EmitsHash(state.finalize().into())
+}
+
+/// What effects a plugin asked for: tag, then of each, in the order of the calls, its id, and kind and body with their
+/// lengths. The idempotency suffix is in the id.
+#[must_use]
+pub fn effects<'a>(effects: impl Iterator<Item = (&'a EffectId, &'a str, &'a [u8])>) -> EffectsHash {
+    let mut state = Sha256::new();
+    state.update(TALLY_REQUESTS);
+    for (id, kind, body) in effects {
+        state.update(id.0);
+        update_str(&mut state, kind.as_bytes());
+        update_str(&mut state, body);
+    }
+    EffectsHash(state.finalize().into())
+}
+
+/// A profile: tag, four versions, then each limit's name with its length and its value.
+pub(crate) fn profile(versions: [u32; 4], limits: &[(&str, u64)]) -> ProfileId {
+    let mut state = Sha256::new();
+    state.update(TALLY_PROFILE);
+    for version in versions {
+        state.update(version.to_be_bytes());
+    }
+    for (name, value) in limits {
+        update_str(&mut state, name.as_bytes());
+        state.update(value.to_be_bytes());
+    }
+    ProfileId(state.finalize().into())
+}
+
+/// A plugin's manifest: tag, canonical JSON.
+#[must_use]
+pub fn manifest(json: &[u8]) -> ManifestHash {
+    ManifestHash(tagged(TALLY_MANIFEST, &[json]))
+}
+
+/// A declared schema: tag, canonical JSON.
+#[must_use]
+pub fn schema(json: &[u8]) -> SchemaHash {
+    SchemaHash(tagged(TALLY_SCHEMA, &[json]))
+}
+
+/// A release: tag, its fields ([`crate::release::Release`] writes them).
+pub(crate) fn release(fields: &[u8]) -> ReleaseHash {
+    ReleaseHash(tagged(TALLY_RELEASE, &[fields]))
+}
+
+/// What a publisher signs: tag, release, agent, key id, time.
+#[must_use]
+pub fn attestation(release: &ReleaseHash, agent: &AgentId, key_id: KeyId, at: LogTime) -> AttestationHash {
+    let (key_id, at) = (key_id.get().to_be_bytes(), at.micros().to_be_bytes());
+    AttestationHash(tagged(TALLY_ATTEST, &[&release.0, agent.as_bytes(), &key_id, &at]))
+}
+
+/// What a reviewer signs: tag, its fields ([`crate::release::Review`] writes them).
+pub(crate) fn review(fields: &[u8]) -> ReviewHash {
+    ReviewHash(tagged(TALLY_REVIEW, &[fields]))
+}
+
+/// The head that a plugin's life in one place starts from: tag, 0, ledger, tenant, store, plugin.
+#[must_use]
+pub fn life_start(ledger: &LedgerId, stream: &Stream, plugin: &PluginId) -> LifeHash {
+    LifeHash(tagged(TALLY_LIFE, &[&[0], &ledger.0, &stream.to_bytes(), plugin.as_str().as_bytes()]))
+}
+
+/// The head after an event: tag, 1, the head before, the event type with its length, the payload.
+#[must_use]
+pub fn life_next(head: &LifeHash, event_type: &str, payload: &[u8]) -> LifeHash {
+    let length = u32::try_from(event_type.len()).unwrap_or(u32::MAX).to_be_bytes();
+    LifeHash(tagged(TALLY_LIFE, &[&[1], &head.0, &length, event_type.as_bytes(), payload]))
+}
+
+/// The content address of a plugin's module: BLAKE3 of its bytes.
+#[must_use]
+pub fn module(bytes: &[u8]) -> ModuleHash {
+    ModuleHash(*blake3::hash(bytes).as_bytes())
+}
+
+/// HMAC-SHA256 (RFC 2104). Compare what it gives with `ct_eq`.
+#[must_use]
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut block = [0; 64];
+    if key.len() > block.len() {
+        block[..32].copy_from_slice(&sha256(&[key]));
+    } else {
+        block[..key.len()].copy_from_slice(key);
+    }
+    let pad = |with: u8| block.map(|byte| byte ^ with);
+    let inner = sha256(&[&pad(0x36), message]);
+    let mac = sha256(&[&pad(0x5c), &inner]);
+    block.zeroize();
+    mac
 }
 
 /// Makes the short keys of a ledger's look-up indexes: keyed BLAKE3, 16 bytes.

@@ -1,15 +1,23 @@
-//! Names of things: tenants, stores, events, agents, and positions in logs and streams.
+//! Names of things: tenants, stores, events, agents, plugins, and positions in logs and streams.
 //!
 //! Ids are 16 raw bytes; as text they are hyphenated UUIDs (RFC 9562 section 4), written in lower case and read in
-//! any case. Index, sequence, size and key id are different types, because mixing them up is how logs go wrong.
+//! any case. A plugin's id is a short text. Index, sequence, size and key id are different types, because mixing them up is how logs go wrong.
 
 use core::fmt;
 use core::str::FromStr;
+use std::sync::Arc;
+
+use crate::limits::PLUGIN_ID_BYTES_MAX;
 
 /// A text that is not a hyphenated UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a hyphenated UUID (8-4-4-4-12 hexadecimal digits)")]
 pub struct IdError;
+
+/// A text that is not a plugin's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a plugin id (1 to 64 of a-z, 0-9 and hyphen)")]
+pub struct PluginIdError;
 
 fn hex_digit(c: u8) -> Option<u8> {
     match c {
@@ -177,6 +185,51 @@ impl fmt::Display for Stream {
     }
 }
 
+/// The name of a plugin: 1 to 64 of `a-z`, `0-9` and hyphen. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PluginId(Arc<str>);
+
+impl PluginId {
+    /// Reads an id; it has one spelling.
+    ///
+    /// # Errors
+    /// Any other text.
+    pub fn new(text: &str) -> Result<Self, PluginIdError> {
+        let allowed = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if (1..=PLUGIN_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(allowed) {
+            Ok(Self(text.into()))
+        } else {
+            Err(PluginIdError)
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PluginId {
+    type Err = PluginIdError;
+
+    fn from_str(text: &str) -> Result<Self, PluginIdError> {
+        Self::new(text)
+    }
+}
+
+impl fmt::Display for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for PluginId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 macro_rules! number_type {
     ($($(#[$doc:meta])* $name:ident($inner:ty);)*) => {$(
         $(#[$doc])*
@@ -281,6 +334,16 @@ mod tests {
             " 64527dd3-a654-4410-9327-e58a1492ce7",
         ] {
             assert_eq!(bad.parse::<EventId>(), Err(IdError), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_plugin_id_is_1_to_64_lower_case_letters_digits_and_hyphens() {
+        for good in ["a", "9", "-", "catalog", "a-b-0", &"x".repeat(64)] {
+            assert_eq!(PluginId::new(good).unwrap().to_string(), good);
+        }
+        for bad in ["", "A", "a_b", "a b", "a.b", "a:b", "\u{e9}", "a\0", "a/b", &"x".repeat(65)] {
+            assert_eq!(PluginId::new(bad), Err(PluginIdError), "{bad}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Every byte that Tally stores, signs, sends or anchors is defined in this crate.
 //!
-//! *In scope*: ids, hashes, keys, frames, entries, stored runs, notes, checkpoints, proofs, tiles, receipts,
-//! canonical JSON, and the bounds of all of them.
+//! *In scope*: ids, hashes, keys, frames, entries, stored runs, notes, checkpoints, proofs, tiles, receipts, outcomes,
+//! releases of plugins and what their events mean, canonical JSON, and the bounds of all of them.
 //! *Out of scope*: I/O, clocks, randomness (batch verification takes its random source as an argument), async.
 //! Each format has a page in `docs/formats/`.
 
@@ -18,9 +18,13 @@ pub mod jcs;
 pub mod key;
 pub mod limits;
 pub mod note;
+pub mod outcome;
+pub mod plugin_event;
+pub mod plugin_life;
 pub mod proof;
 pub mod quic;
 pub mod receipt;
+pub mod release;
 pub mod run;
 pub mod tile;
 pub mod time;

@@ -75,6 +75,38 @@ pub const MULTIPROOF_HASHES_MAX: usize = EVENTS_PER_REQUEST_MAX * INCLUSION_PATH
 pub const FEED_EVENTS_MAX: usize = 4096;
 /// Bytes of one message of the QUIC feed: the longest event, or many short ones, and the memory of one reader.
 pub const FEED_BYTES_MAX: usize = 2 << 20;
+/// A plugin's id.
+pub const PLUGIN_ID_BYTES_MAX: usize = 64;
+/// The code of a plugin's refusal: a word that goes into the outcome.
+pub const REJECTED_CODE_BYTES_MAX: usize = 32;
+/// Plugins installed for one stream at a time, so that the outcome of an event that all of them see is an entry.
+pub const BINDINGS_MAX: usize = 128;
+/// One binding's part of an outcome: id, module, profile, flags, code, gas, three hashes.
+pub const BINDING_BYTES_MAX: usize =
+    4 + PLUGIN_ID_BYTES_MAX + 32 + 32 + 1 + 1 + 4 + REJECTED_CODE_BYTES_MAX + 8 + 3 * 32;
+/// The longest outcome: tag, leaf hash, count, bindings.
+pub const OUTCOME_BYTES_MAX: usize = 16 + 32 + 2 + BINDINGS_MAX * BINDING_BYTES_MAX;
+/// Permissions of one release: far more than there are capabilities.
+pub const PERMISSIONS_MAX: usize = 64;
+/// One permission, such as `effect:payment`.
+pub const PERMISSION_BYTES_MAX: usize = 128;
+/// Limits that a release declares, and those of a profile.
+pub const PLUGIN_LIMITS_MAX: usize = 64;
+/// The name of a limit.
+pub const LIMIT_NAME_BYTES_MAX: usize = 64;
+/// Event types for which a release declares a schema.
+pub const SCHEMAS_MAX: usize = 256;
+/// A plugin's configuration, as canonical JSON: it is an argument of `init` and lies in the log.
+pub const PLUGIN_CONFIG_BYTES_MAX: usize = 64 << 10;
+/// A plugin's manifest, as canonical JSON.
+pub const MANIFEST_BYTES_MAX: usize = 256 << 10;
+/// Releases of one plugin in one registry: history is kept for ever and in memory.
+pub const RELEASES_MAX: usize = 10_000;
+/// How old a publisher's or reviewer's signature may be when its event is sequenced (S-179): a working day for the
+/// people between signing and submitting, too short for a stolen package to lie in wait.
+pub const ATTESTATION_AGE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How far such a signature's time may lie ahead of the log's clock: clocks of people's machines.
+pub const ATTESTATION_SKEW: Duration = Duration::from_secs(300);
 /// How far `created_at` may lie ahead of the log's clock; exactly this much is still accepted (S-005).
 pub const CREATED_AT_SKEW: Duration = Duration::from_secs(3600);
 /// How far the wall clock may leave the monotonic clock before ordering stops with an alarm.
@@ -101,5 +133,12 @@ const _: () = {
     assert!(MULTIPROOF_HASHES_MAX <= u16::MAX as usize, "and hashes too");
     assert!(FEED_EVENTS_MAX <= u16::MAX as usize, "and so does the feed");
     assert!(FRAME_BYTES_MAX + 128 <= FEED_BYTES_MAX, "one event always fits a message of the feed");
+    assert!(OUTCOME_BYTES_MAX <= ENTRY_BYTES_MAX, "an outcome fits a tile's entry bundle");
+    assert!(BINDINGS_MAX <= u16::MAX as usize, "an outcome counts bindings in 16 bits");
+    assert!(
+        PERMISSIONS_MAX * PERMISSION_BYTES_MAX + SCHEMAS_MAX * (EVENT_TYPE_BYTES_MAX * 6 + 70) < PAYLOAD_BYTES_MAX,
+        "a submission of the largest release fits a payload, even with every character escaped"
+    );
+    assert!(PLUGIN_CONFIG_BYTES_MAX * 2 < PAYLOAD_BYTES_MAX, "and so does an installation");
     assert!(JSON_DEPTH_MAX <= 64, "the canonical check keeps one bit per level in a u64");
 };

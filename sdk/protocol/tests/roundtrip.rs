@@ -10,11 +10,17 @@ use tally_protocol::control::ControlEvent;
 use tally_protocol::encrypted::{EncryptedPayload, Recipient};
 use tally_protocol::entry::{Entry, EventEntry, Genesis};
 use tally_protocol::frame::{EventFields, Frame, FrameError, PayloadKind};
-use tally_protocol::hash::{self, CipherHash, PayloadHash, SigningHash};
-use tally_protocol::id::{AgentId, EventId, KeyId, Sequence, StoreId, Stream, TenantId};
+use tally_protocol::hash::{
+    self, CipherHash, EffectsHash, EmitsHash, LeafHash, LifeHash, ManifestHash, ModuleHash, PayloadHash, ProfileId,
+    ReleaseHash, ReportHash, SchemaHash, SigningHash, WritesHash,
+};
+use tally_protocol::id::{AgentId, EventId, KeyId, PluginId, Sequence, StoreId, Stream, TenantId};
 use tally_protocol::jcs;
 use tally_protocol::key::{PublicKey, Signature, SigningKey};
 use tally_protocol::limits::{ENTITY_ID_BYTES_MAX, FRAME_BYTES_MAX, FRAME_FIXED_BYTES, PAYLOAD_BYTES_MAX};
+use tally_protocol::outcome::{BindingOutcome, LimitKind, Outcome, OutcomeCode, Reason};
+use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry, Submission};
+use tally_protocol::release::{Decision, Price, PricePer, Release, Review, Signed, Version};
 use tally_protocol::time::LogTime;
 
 /// 1 to 32 characters from both ends of UTF-8, none of them U+0000.
@@ -121,6 +127,164 @@ fn control_event() -> impl Strategy<Value = ControlEvent> {
             agent_id,
             key_id,
             reason
+        }),
+    ]
+}
+
+fn plugin() -> impl Strategy<Value = PluginId> {
+    "[a-z0-9-]{1,64}".prop_map(|text| PluginId::new(&text).unwrap())
+}
+
+fn code() -> impl Strategy<Value = OutcomeCode> {
+    use OutcomeCode::{
+        Accepted, BadOutput, DependencyRejected, Limit, MemoryExceeded, OutOfGas, Rejected, StackExceeded, Trapped,
+    };
+    let plain = [Accepted, OutOfGas, StackExceeded, MemoryExceeded, Trapped, BadOutput, DependencyRejected];
+    prop_oneof![
+        prop::sample::select(plain.to_vec()),
+        "[!-~]{1,32}".prop_map(|text| Rejected(Reason::new(text.as_bytes()).unwrap())),
+        prop::sample::select(LimitKind::ALL).prop_map(Limit),
+    ]
+}
+
+prop_compose! {
+    fn binding_outcome()(
+        plugin in plugin(), hashes: [[u8; 32]; 5], fresh: bool, code in code(), gas: u64,
+    ) -> BindingOutcome {
+        let [module, profile, writes, emits, effects] = hashes;
+        BindingOutcome {
+            plugin,
+            module: ModuleHash::from_bytes(module),
+            profile: ProfileId::from_bytes(profile),
+            fresh,
+            code,
+            gas,
+            writes: WritesHash::from_bytes(writes),
+            emits: EmitsHash::from_bytes(emits),
+            effects: EffectsHash::from_bytes(effects),
+        }
+    }
+}
+
+prop_compose! {
+    fn outcome()(event: [u8; 32], mut bindings in prop::collection::vec(binding_outcome(), 0..5)) -> Outcome {
+        let mut seen = std::collections::BTreeSet::new();
+        bindings.retain(|binding| seen.insert(binding.plugin.clone()));
+        Outcome { event_leaf: LeafHash::from_bytes(event), bindings }
+    }
+}
+
+fn version() -> impl Strategy<Value = Version> {
+    any::<[u32; 3]>().prop_map(|[major, minor, patch]| Version::new(major, minor, patch))
+}
+
+fn integer() -> impl Strategy<Value = u64> {
+    0..=jcs::INTEGER_MAX
+}
+
+fn permissions() -> impl Strategy<Value = std::collections::BTreeSet<String>> {
+    prop::collection::btree_set("[!-~]{1,40}", 0..5)
+}
+
+fn limits() -> impl Strategy<Value = std::collections::BTreeMap<String, u64>> {
+    prop::collection::btree_map("[a-z0-9_]{1,64}", integer(), 0..5)
+}
+
+prop_compose! {
+    fn release()(
+        plugin in plugin(), version in version(), hashes: [[u8; 32]; 2], versions in [1u32.., 1u32..],
+        permissions in permissions(), limits in limits(), amount in integer(), currency in "[A-Z]{3}",
+        per in prop::sample::select(PricePer::ALL.to_vec()),
+        schemas in prop::collection::btree_map(string(), any::<[u8; 32]>().prop_map(SchemaHash::from_bytes), 0..4),
+    ) -> Release {
+        let [abi, state_version] = versions;
+        Release {
+            plugin,
+            version,
+            module: ModuleHash::from_bytes(hashes[0]),
+            manifest: ManifestHash::from_bytes(hashes[1]),
+            abi,
+            state_version,
+            permissions,
+            limits,
+            price: Price { amount, currency: currency.as_bytes().try_into().unwrap(), per },
+            schemas,
+        }
+    }
+}
+
+prop_compose! {
+    fn signed()(agent in id(), key in 1u32.., signed_at in time(), signature: [u8; 64]) -> Signed {
+        let signature = Signature::from_bytes(signature);
+        Signed { agent_id: AgentId::from_bytes(agent), key_id: KeyId::new(key), signed_at, signature }
+    }
+}
+
+prop_compose! {
+    fn review()(
+        plugin in plugin(), version in version(), hashes: [[u8; 32]; 3], overrides: bool, blocking: u32,
+        decision in prop::sample::select(Decision::ALL.to_vec()), reason in string(),
+    ) -> Review {
+        let (release, report) = (ReleaseHash::from_bytes(hashes[0]), ReportHash::from_bytes(hashes[1]));
+        let previous = LifeHash::from_bytes(hashes[2]);
+        Review { plugin, version, release, decision, overrides, report, blocking, reason, previous }
+    }
+}
+
+fn config() -> impl Strategy<Value = Config> {
+    prop::collection::btree_map(string(), string(), 0..4).prop_map(|members| {
+        let members = members.iter().map(|(name, text)| (name.as_str(), jcs::Value::from(text.as_str())));
+        Config::new(&jcs::to_canonical(&jcs::Value::object(members))).unwrap()
+    })
+}
+
+prop_compose! {
+    fn binding()(
+        store in id(), plugin in plugin(), ledger: bool, version in version(), hashes: [[u8; 32]; 4],
+        state_version in 1u32.., granted in permissions(), limits in limits(), config in config(), rollback: bool,
+    ) -> Binding {
+        Binding {
+            store_id: StoreId::from_bytes(store),
+            plugin,
+            registry: if ledger { Registry::Ledger } else { Registry::Tenant },
+            version,
+            release: ReleaseHash::from_bytes(hashes[0]),
+            module: ModuleHash::from_bytes(hashes[1]),
+            profile: ProfileId::from_bytes(hashes[2]),
+            state_version,
+            granted,
+            limits,
+            config,
+            rollback,
+            previous: LifeHash::from_bytes(hashes[3]),
+        }
+    }
+}
+
+fn plugin_event() -> impl Strategy<Value = PluginEvent> {
+    let place = || (id().prop_map(StoreId::from_bytes), plugin(), any::<[u8; 32]>().prop_map(LifeHash::from_bytes));
+    prop_oneof![
+        (release(), any::<[u8; 32]>(), signed(), any::<[u8; 32]>()).prop_map(|(release, hash, publisher, head)| {
+            let (release_hash, previous) = (ReleaseHash::from_bytes(hash), LifeHash::from_bytes(head));
+            PluginEvent::Submitted(Submission { release, release_hash, publisher, previous })
+        }),
+        (review(), signed()).prop_map(|(review, reviewer)| PluginEvent::Reviewed { review, reviewer }),
+        binding().prop_map(PluginEvent::Installed),
+        binding().prop_map(PluginEvent::Upgraded),
+        (place(), config(), any::<bool>()).prop_map(|((store_id, plugin, previous), config, resume)| {
+            PluginEvent::Configured { store_id, plugin, config, resume, previous }
+        }),
+        (place(), string()).prop_map(|((store_id, plugin, previous), reason)| PluginEvent::Quarantined {
+            store_id,
+            plugin,
+            reason,
+            previous
+        }),
+        (place(), string()).prop_map(|((store_id, plugin, previous), reason)| PluginEvent::Removed {
+            store_id,
+            plugin,
+            reason,
+            previous
         }),
     ]
 }
@@ -346,6 +510,57 @@ proptest! {
         prop_assert_eq!(ControlEvent::decode(event.event_type(), &payload), Ok(event.clone()));
         let damaged = damage(payload, &faults);
         if let Ok(read) = ControlEvent::decode(event.event_type(), &damaged) {
+            prop_assert_eq!(read.payload(), damaged);
+        }
+    }
+
+    #[test]
+    fn an_outcome_reads_back_as_written(outcome in outcome(), faults in faults()) {
+        let (bytes, leaf) = (outcome.encode(), outcome.event_leaf);
+        prop_assert_eq!(outcome.check(), Ok(()));
+        prop_assert_eq!(Outcome::decode(&bytes, leaf), Ok(outcome.clone()));
+        let damaged = damage(bytes, &faults);
+        if let Ok(read) = Outcome::decode(&damaged, leaf) {
+            prop_assert_eq!(read.encode(), damaged);
+            prop_assert_eq!(read == outcome, read.leaf_hash() == outcome.leaf_hash());
+        }
+    }
+
+    #[test]
+    fn every_part_of_an_outcome_is_bound_by_its_leaf(event: [u8; 32], one in binding_outcome(), other in binding_outcome()) {
+        let leaf = |event, binding: &BindingOutcome| {
+            Outcome { event_leaf: LeafHash::from_bytes(event), bindings: vec![binding.clone()] }.leaf_hash()
+        };
+        let with = |change: &dyn Fn(&mut BindingOutcome)| {
+            let mut changed = one.clone();
+            change(&mut changed);
+            changed
+        };
+        for changed in [
+            with(&|b| b.plugin = other.plugin.clone()),
+            with(&|b| b.module = other.module),
+            with(&|b| b.profile = other.profile),
+            with(&|b| b.fresh = !b.fresh),
+            with(&|b| b.code = other.code.clone()),
+            with(&|b| b.gas = other.gas),
+            with(&|b| b.writes = other.writes),
+            with(&|b| b.emits = other.emits),
+            with(&|b| b.effects = other.effects),
+        ] {
+            prop_assert_eq!(changed == one, leaf(event, &changed) == leaf(event, &one));
+        }
+        let mut another = event;
+        another[0] ^= 1;
+        prop_assert_ne!(leaf(another, &one), leaf(event, &one));
+    }
+
+    #[test]
+    fn a_plugin_event_reads_back_as_written(event in plugin_event(), faults in faults()) {
+        let payload = event.payload();
+        prop_assert_eq!(jcs::is_canonical(&payload), Ok(()));
+        prop_assert_eq!(PluginEvent::decode(event.event_type(), &payload), Ok(event.clone()));
+        let damaged = damage(payload, &faults);
+        if let Ok(read) = PluginEvent::decode(event.event_type(), &damaged) {
             prop_assert_eq!(read.payload(), damaged);
         }
     }

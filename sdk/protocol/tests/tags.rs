@@ -1,13 +1,17 @@
 //! Laws of the domain tags: every kind of hash is its own, and so is every signature.
 
+#![expect(clippy::unwrap_used, reason = "a test's helper panics as the test does")]
+
 use std::collections::BTreeSet;
 
 use tally_protocol::hash::{
-    self, LeafHash, LedgerId, LogKind, NodeHash, PayloadHash, RecipientsHash, SigningHash, StateKey, StateNode,
-    StateRoot, StateValue, VesLeaf, VesNode, VesStreamId, tags,
+    self, EffectId, LeafHash, LedgerId, LifeHash, LogKind, NodeHash, PayloadHash, RecipientsHash, ReleaseHash,
+    SigningHash, StateKey, StateNode, StateRoot, StateValue, VesLeaf, VesNode, VesStreamId, tags,
 };
-use tally_protocol::id::{EventId, Sequence, StoreId, Stream, TenantId};
+use tally_protocol::id::{AgentId, EventId, KeyId, PluginId, Sequence, StoreId, Stream, TenantId};
 use tally_protocol::key::{SigningKey, verify};
+use tally_protocol::outcome::{Profile, writes_hash};
+use tally_protocol::time::LogTime;
 
 #[test]
 fn no_tag_is_a_prefix_of_another() {
@@ -72,9 +76,21 @@ fn hashes_of_one_body(byte: u8) -> Vec<[u8; 32]> {
         *hash::state_value(&two).as_bytes(),
         *hash::state_leaf(&StateKey::from_bytes(bytes), &StateValue::from_bytes(bytes)).as_bytes(),
         *hash::state_node(&StateNode::from_bytes(bytes), &StateNode::from_bytes(bytes)).as_bytes(),
-        *hash::state_tree(&stream, "plugin").as_bytes(),
+        *hash::state_tree(&stream, &PluginId::new("plugin").unwrap()).as_bytes(),
         *StateNode::EMPTY.as_bytes(),
+        *hash::effect_id(&[&two]).as_bytes(),
+        *hash::manifest(&two).as_bytes(),
+        *hash::schema(&two).as_bytes(),
+        *writes_hash([(&two[..], Some(&two[..]))]).unwrap().as_bytes(),
+        *hash::emits([("V", &two[..])].into_iter()).as_bytes(),
+        *hash::effects([(&EffectId::from_bytes(bytes), "V", &two[..])].into_iter()).as_bytes(),
+        *hash::attestation(&ReleaseHash::from_bytes(bytes), &AgentId::from_bytes(id), KeyId::new(1), LogTime::EPOCH)
+            .as_bytes(),
+        *hash::life_start(&LedgerId::from_bytes(bytes), &stream, &PluginId::new("v").unwrap()).as_bytes(),
+        *hash::life_next(&LifeHash::from_bytes(bytes), "V", &two).as_bytes(),
+        *Profile { abi: 1, validator: 1, gas_table: 1, instrumentation: 1, limits: &[] }.id().unwrap().as_bytes(),
         *hash::run(&two).as_bytes(),
+        hash::hmac_sha256(&bytes, &two),
     ]
 }
 

@@ -6,7 +6,7 @@
 
 use tally_merkle::sparse::{StateAnswer, StateProofError, StatesRoot};
 use tally_protocol::hash::{state_key, state_value};
-use tally_protocol::id::Stream;
+use tally_protocol::id::{PluginId, Stream};
 
 /// Where a plugin keeps a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub struct StateAt<'a> {
     /// The stream the plugin's state belongs to.
     pub stream: Stream,
     /// The plugin's id.
-    pub plugin: &'a str,
+    pub plugin: &'a PluginId,
     /// The key, as the plugin writes it.
     pub key: &'a [u8],
 }

@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test's helper panics as the test does")]
 
+use std::sync::LazyLock;
+
 use tally_merkle::sparse::{MemoryPages, StateChange, StateNode, StateProof, prove, tree_change, update};
 use tally_protocol::hash::{state_key, state_tree};
-use tally_protocol::id::{StoreId, Stream, TenantId};
+use tally_protocol::id::{PluginId, StoreId, Stream, TenantId};
 use tally_verify::{StateAnswer, StateAt, StateProofError, StatesRoot, verify_state_absent, verify_state_value};
+
+static LICENSING: LazyLock<PluginId> = LazyLock::new(|| PluginId::new("licensing").unwrap());
 
 struct Ledger {
     licences: (MemoryPages, StateNode),
@@ -31,7 +35,7 @@ impl Ledger {
         let licences = grown(&StateChange::many(&writes));
         let other = grown(&StateChange::many(&writes[..1]));
         let listed =
-            [tree_change(&stream(1), "licensing", &licences.1), tree_change(&stream(2), "licensing", &other.1)];
+            [tree_change(&stream(1), &LICENSING, &licences.1), tree_change(&stream(2), &LICENSING, &other.1)];
         Self { licences, states: grown(&listed) }
     }
 
@@ -50,7 +54,7 @@ impl Ledger {
 }
 
 fn at(key: &[u8]) -> StateAt<'_> {
-    StateAt { stream: stream(1), plugin: "licensing", key }
+    StateAt { stream: stream(1), plugin: &LICENSING, key }
 }
 
 #[test]
@@ -69,7 +73,8 @@ fn a_licence_is_shown_active_and_not_revoked() {
 #[test]
 fn a_plugin_without_state_has_no_key_there() {
     let ledger = Ledger::new();
-    let absent = StateAt { plugin: "catalog", ..at(b"licence/7") };
+    let catalog = PluginId::new("catalog").unwrap();
+    let absent = StateAt { plugin: &catalog, ..at(b"licence/7") };
     let answer = StateAnswer::NoTree(ledger.tree(&absent));
     assert_eq!(verify_state_absent(&ledger.root(), &absent, &answer), Ok(()));
     assert_eq!(verify_state_value(&ledger.root(), &absent, b"active", &answer), Err(StateProofError::OtherClaim));
@@ -84,11 +89,12 @@ fn an_answer_holds_for_its_own_root_stream_plugin_and_key_only() {
     let ledger = Ledger::new();
     let answer = ledger.answer(&at(b"revoked/7"));
     let good = at(b"revoked/7");
+    let near = PluginId::new("licensin").unwrap();
     assert_eq!(verify_state_absent(&ledger.root(), &good, &answer), Ok(()));
     for other in [
         StateAt { stream: stream(2), ..good },
         StateAt { stream: stream(3), ..good },
-        StateAt { plugin: "licensin", ..good },
+        StateAt { plugin: &near, ..good },
         StateAt { key: b"revoked/8", ..good },
         StateAt { key: b"licence/7", ..good },
     ] {

@@ -5,7 +5,7 @@
 //! one state; a plugin without state is absent there, which the same proof of absence shows.
 
 use tally_protocol::hash::{StateKey, StateNode, StateValue, StatesRoot, state_tree};
-use tally_protocol::id::Stream;
+use tally_protocol::id::{PluginId, Stream};
 
 use super::error::StateProofError;
 use super::proof::{STATE_PROOF_BYTES_MAX, StateProof, take};
@@ -20,7 +20,7 @@ pub const STATE_ANSWER_BYTES_MAX: usize = 2 + 2 * STATE_PROOF_BYTES_MAX;
 
 /// The change of the tree over all that follows from a plugin's new root.
 #[must_use]
-pub fn tree_change(stream: &Stream, plugin: &str, root: &StateNode) -> StateChange {
+pub fn tree_change(stream: &Stream, plugin: &PluginId, root: &StateNode) -> StateChange {
     StateChange { key: state_tree(stream, plugin), value: (*root != StateNode::EMPTY).then(|| root.value()) }
 }
 
@@ -47,7 +47,7 @@ impl StateAnswer {
         &self,
         root: &StatesRoot,
         stream: &Stream,
-        plugin: &str,
+        plugin: &PluginId,
         key: &StateKey,
         value: Option<&StateValue>,
     ) -> Result<(), StateProofError> {

@@ -18,6 +18,8 @@ from chapter_entries import entries
 from chapter_frames import frames
 from chapter_jcs import jcs_vectors
 from chapter_log import log
+from chapter_outcome import outcome
+from chapter_plugins import plugins
 from chapter_signatures import keys, signatures
 from chapter_state import state
 from chapter_ves import ves
@@ -25,7 +27,7 @@ from chapter_ves import ves
 HERE = pathlib.Path(__file__).parent
 FILES = {
     "control": control, "encrypted": encrypted, "entries": entries, "frames": frames, "jcs": jcs_vectors, "keys": keys,
-    "log": log, "signatures": signatures, "state": state, "ves": ves,
+    "log": log, "outcome": outcome, "plugins": plugins, "signatures": signatures, "state": state, "ves": ves,
 }
 
 
