@@ -2,7 +2,6 @@
 //!
 //! Takes one call per item and order; one row holds them all, so that an event reads and writes it once.
 
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -26,7 +25,8 @@ struct Stats {
     items: u64,
     orders: u64,
     pieces: u64,
-    cents: BTreeMap<String, u64>,
+    /// By currency.
+    cents: Vec<(String, u64)>,
 }
 
 fn load(state: &mut impl Read) -> Stats {
@@ -37,7 +37,7 @@ fn load(state: &mut impl Read) -> Stats {
         *field = row.u64().unwrap_or(0);
     }
     while let (Some(currency), Some(cents)) = (row.text(), row.u64()) {
-        stats.cents.insert(currency.into(), cents);
+        stats.cents.push((currency.into(), cents));
     }
     stats
 }
@@ -60,8 +60,10 @@ pub(crate) fn on_order(state: &mut State, currency: &str, quantity: u64, cents: 
     let mut stats = load(state);
     stats.orders = add(stats.orders, 1)?;
     stats.pieces = add(stats.pieces, quantity)?;
-    let sum = add(stats.cents.get(currency).copied().unwrap_or(0), cents)?;
-    stats.cents.insert(currency.into(), sum);
+    match stats.cents.binary_search_by(|(other, _)| other.as_str().cmp(currency)) {
+        Ok(at) => stats.cents[at].1 = add(stats.cents[at].1, cents)?,
+        Err(at) => stats.cents.insert(at, (currency.into(), cents)),
+    }
     if stats.cents.len() > CURRENCIES_MAX {
         return Err(CURRENCIES);
     }

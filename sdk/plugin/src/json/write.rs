@@ -2,6 +2,7 @@
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// Largest integer that canonical JSON can hold.
 pub const INTEGER_MAX: u64 = (1 << 53) - 1;
@@ -28,22 +29,30 @@ impl Object {
 
     /// A member that is canonical JSON already.
     #[must_use]
-    pub fn raw(mut self, name: &str, value: &[u8]) -> Self {
-        self.0.push((String::from(name), Vec::from(value)));
-        self
+    pub fn raw(self, name: &str, value: &[u8]) -> Self {
+        self.put(name, Vec::from(value))
     }
 
     /// A text.
     #[must_use]
-    pub fn text(mut self, name: &str, text: &str) -> Self {
-        self.0.push((String::from(name), quoted(text)));
-        self
+    pub fn text(self, name: &str, text: &str) -> Self {
+        self.put(name, quoted(text))
     }
 
     /// Bytes as lower-case hexadecimal text: ids and hashes.
     #[must_use]
-    pub fn hex(mut self, name: &str, bytes: &[u8]) -> Self {
-        self.0.push((String::from(name), quoted_hex(bytes)));
+    pub fn hex(self, name: &str, bytes: &[u8]) -> Self {
+        self.put(name, quoted_hex(bytes))
+    }
+
+    #[inline(never)]
+    fn put(mut self, name: &str, value: Vec<u8>) -> Self {
+        // Objects are small; most callers name their members in order, so the search begins at the end.
+        let at = self.0.iter().rposition(|(other, _)| order(other, name) != Ordering::Greater);
+        match at {
+            Some(at) if self.0[at].0 == name => self.0[at].1 = value,
+            _ => self.0.insert(at.map_or(0, |at| at + 1), (String::from(name), value)),
+        }
         self
     }
 
@@ -52,9 +61,8 @@ impl Object {
     /// # Panics
     /// If it is above [`INTEGER_MAX`]: a plugin checks its sums before they become state.
     #[must_use]
-    pub fn number(mut self, name: &str, number: u64) -> Self {
-        self.0.push((String::from(name), integer(number)));
-        self
+    pub fn number(self, name: &str, number: u64) -> Self {
+        self.put(name, integer(number))
     }
 
     /// `true` or `false`.
@@ -65,14 +73,9 @@ impl Object {
 
     /// The object's bytes.
     #[must_use]
-    pub fn finish(mut self) -> Vec<u8> {
-        // Stable, so that of equal names the last one stays last.
-        self.0.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+    pub fn finish(self) -> Vec<u8> {
         let mut out = Vec::from(b"{");
-        for (at, (name, value)) in self.0.iter().enumerate() {
-            if self.0.get(at + 1).is_some_and(|(next, _)| next == name) {
-                continue;
-            }
+        for (name, value) in &self.0 {
             if out.len() > 1 {
                 out.push(b',');
             }
@@ -133,6 +136,11 @@ impl Array {
         self.0.push(b']');
         self.0
     }
+}
+
+/// By UTF-16 code units (RFC 8785, section 3.2.3).
+fn order(a: &str, b: &str) -> Ordering {
+    a.encode_utf16().cmp(b.encode_utf16())
 }
 
 fn integer(number: u64) -> Vec<u8> {
