@@ -24,6 +24,7 @@ pub mod check;
 pub mod crash;
 pub mod demo;
 pub mod fuzz;
+pub mod plugins;
 pub mod requirements;
 pub mod sim;
 pub mod suite;

@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use xtask::shell::{Outcome, say};
-use xtask::{bench, check, crash, demo, fuzz, requirements, sim, suite, vectors};
+use xtask::{bench, check, crash, demo, fuzz, plugins, requirements, sim, suite, vectors};
 
 /// One line of the manual and what it runs.
 struct Task {
@@ -64,6 +64,12 @@ const TASKS: &[Task] = &[
         usage: "vectors [--check]",
         about: "rewrite the golden vectors from the code, to be reviewed as code",
         run: vectors::run,
+    },
+    Task {
+        name: "plugins",
+        usage: "plugins build [NAME...] | check",
+        about: "compile the guests of plugins/ to modules; check: the committed ones, byte for byte",
+        run: plugins::run,
     },
     Task {
         name: "requirements",

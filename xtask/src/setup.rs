@@ -105,7 +105,7 @@ fn wheel_libclang() -> Option<PathBuf> {
     Some(wheel_folder()).filter(|folder| holds_libclang(folder))
 }
 
-fn apt_install(package: &str) -> bool {
+pub(crate) fn apt_install(package: &str) -> bool {
     if !on_path("apt-get") || !is_root() {
         return false;
     }

@@ -1,4 +1,4 @@
-//! The gates that cargo and other tools hold: format, vectors, clippy, docs, cargo-deny, wasm32.
+//! The gates that cargo and other tools hold: format, vectors, clippy, docs, cargo-deny, wasm32, modules.
 //!
 //! Takes the chosen names; runs each gate with its output shown. A tool that is not installed is named in one line
 //! and skipped, as `docs/operating/building.md` lists; everything that comes with the toolchain must pass.
@@ -23,6 +23,7 @@ pub const GATES: &[Gate] = &[
     Gate { name: "clippy", run: clippy },
     Gate { name: "doc", run: doc },
     Gate { name: "wasm", run: wasm },
+    Gate { name: "plugins", run: crate::plugins::check },
 ];
 
 /// Runs the wanted gates and gives the names of those that did not pass.

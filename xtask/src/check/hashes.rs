@@ -11,6 +11,9 @@ const ROOM: &str = "sdk/protocol/src/hash.rs";
 /// Its lanes: the same hash of many messages at once.
 const LANES: &str = "sdk/protocol/src/hash/";
 
+/// The guest side names the host's hashes and computes none; its host in memory computes them for tests of plugins.
+const GUEST: &str = "sdk/plugin/";
+
 const WORDS: &[&str] =
     &["sha2", "Sha256", "Sha512", "Sha384", "blake3", "Blake2b", "Keccak256", "Hasher256", "ring::digest"];
 
@@ -18,9 +21,8 @@ const WORDS: &[&str] =
 #[must_use]
 pub fn check(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (file, source) in
-        tree.sources().filter(|(file, _)| *file != ROOM && !file.starts_with(LANES) && !file.starts_with("xtask/"))
-    {
+    let elsewhere = |file: &str| ![ROOM, LANES, GUEST, "xtask/"].iter().any(|room| file.starts_with(room));
+    for (file, source) in tree.sources().filter(|(file, _)| elsewhere(file)) {
         for (line, code) in source.production() {
             if let Some(word) = WORDS.iter().find(|word| has_word(code, word)) {
                 findings.push(Finding::new(

@@ -23,6 +23,10 @@ const fn room(dependency: &'static str, crates: &'static [&'static str], files: 
 const GATEWAY: &[&str] = &["tally-gateway"];
 const PROTOCOL: &[&str] = &["tally-protocol"];
 
+/// The protocol, and the host in memory that stands in for a node in the tests of plugins.
+const BYTES: &[&str] = &["tally-protocol", "tally-plugin"];
+const GUEST_CRYPTO: &str = "sdk/plugin/src/test_host/crypto.rs";
+
 const JSON: &[&str] = &[
     "tally-api",
     "tally-gateway",
@@ -36,12 +40,12 @@ const JSON: &[&str] = &[
 
 const ROOMS: &[Room] = &[
     // the bytes
-    room("ed25519-zebra", PROTOCOL, &["sdk/protocol/src/key"]),
+    room("ed25519-zebra", BYTES, &["sdk/protocol/src/key", GUEST_CRYPTO]),
     room("curve25519-dalek", PROTOCOL, &["sdk/protocol/src/key"]),
     room("rand_core", &["tally-protocol", "tally-verify", "tally-core", "tally", "tally-testkit", "tally-bench"], &[]),
-    room("sha2", PROTOCOL, &["sdk/protocol/src/hash"]),
+    room("sha2", BYTES, &["sdk/protocol/src/hash", GUEST_CRYPTO]),
     room("archmage", PROTOCOL, &["sdk/protocol/src/hash/lanes", "sdk/protocol/src/jcs/text"]),
-    room("blake3", PROTOCOL, &["sdk/protocol/src/hash.rs"]),
+    room("blake3", BYTES, &["sdk/protocol/src/hash.rs", GUEST_CRYPTO]),
     room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
     room(
         "crc32c",
@@ -96,6 +100,7 @@ const ROOMS: &[Room] = &[
     // the sides
     room("proptest", &["tally-testkit"], &[]),
     room("tempfile", &[], &[]),
+    room("wasmi", &["tally-plugin-check"], &[]),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
     room("criterion", &[], &["bench/benches"]),
