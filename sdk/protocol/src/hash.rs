@@ -31,11 +31,12 @@ const VES_POP: &[u8] = b"VES_POP_V1";
 const TALLY_ENTRY: &[u8] = crate::entry::ENTRY_TAG;
 const TALLY_LOG: &[u8] = b"TALLY_LOG_V1";
 const TALLY_ID: &[u8] = b"TALLY_ID_V1";
+const TALLY_PROFILE: &[u8] = b"TALLY_PROFILE_V1";
 
 /// Every SHA-256 domain tag of this crate: what it is for, and its bytes. `TALLY_ENTRY_V1` opens an entry and comes
 /// after the leaf's 0x00; it is listed because entries are hashed nowhere else.
 #[must_use]
-pub const fn tags() -> [(&'static str, &'static [u8]); 17] {
+pub const fn tags() -> [(&'static str, &'static [u8]); 18] {
     [
         ("leaf of the log", RFC6962_LEAF),
         ("node of the log", RFC6962_NODE),
@@ -54,6 +55,7 @@ pub const fn tags() -> [(&'static str, &'static [u8]); 17] {
         ("entry of the log", TALLY_ENTRY),
         ("log on chain", TALLY_LOG),
         ("derived id", TALLY_ID),
+        ("profile of plugins", TALLY_PROFILE),
     ]
 }
 
@@ -547,4 +549,34 @@ pub fn note_key_id(name: &str, signature_type: u8, key: &PublicKey) -> [u8; 4] {
 #[must_use]
 pub fn run(bytes: &[u8]) -> RunHash {
     RunHash(*blake3::hash(bytes).as_bytes())
+}
+
+/// The profile of plugins: tag, versions (ABI, validator, gas table, instrumentation), then each limit's name with its
+/// length, and its value, in the order of the names.
+#[must_use]
+pub fn plugin_profile(versions: [u32; 4], limits: &[(&str, u64)]) -> [u8; 32] {
+    let mut state = Sha256::new();
+    state.update(TALLY_PROFILE);
+    for version in versions {
+        state.update(version.to_be_bytes());
+    }
+    for (name, value) in limits {
+        // Names are identifiers of ours, a few bytes each.
+        state.update(u32::try_from(name.len()).unwrap_or(u32::MAX).to_be_bytes());
+        state.update(name.as_bytes());
+        state.update(value.to_be_bytes());
+    }
+    state.finalize().into()
+}
+
+/// What a plugin asks its host to hash with SHA-256. The guest's own bytes, so without a tag: it proves nothing here.
+#[must_use]
+pub fn for_guest_sha256(bytes: &[u8]) -> [u8; 32] {
+    sha256(&[bytes])
+}
+
+/// What a plugin asks its host to hash with BLAKE3; see [`for_guest_sha256`].
+#[must_use]
+pub fn for_guest_blake3(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
 }
