@@ -844,3 +844,15 @@ pub fn note_key_id(name: &str, signature_type: u8, key: &PublicKey) -> [u8; 4] {
 pub fn run(bytes: &[u8]) -> RunHash {
     RunHash(*blake3::hash(bytes).as_bytes())
 }
+
+/// What a plugin asks its host to hash with SHA-256. The guest's own bytes, so without a tag: it proves nothing here.
+#[must_use]
+pub fn for_guest_sha256(bytes: &[u8]) -> [u8; 32] {
+    sha256(&[bytes])
+}
+
+/// What a plugin asks its host to hash with BLAKE3; see [`for_guest_sha256`].
+#[must_use]
+pub fn for_guest_blake3(bytes: &[u8]) -> [u8; 32] {
+    *blake3::hash(bytes).as_bytes()
+}

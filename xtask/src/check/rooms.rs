@@ -67,6 +67,14 @@ const ROOMS: &[Room] = &[
     room("arc-swap", &["tally-core", "tally-gateway"], &[]),
     room("getrandom", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
     room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench", "tally-crash"], &[]),
+    // guests
+    room("wasmtime", &["tally-plugin-host"], &["plugins/host/src/engine.rs"]),
+    room(
+        "wasmparser",
+        &["tally-plugin-host"],
+        &["plugins/host/src/validate.rs", "plugins/host/src/instrument.rs", "plugins/host/src/gas.rs"],
+    ),
+    room("wasm-encoder", &["tally-plugin-host"], &["plugins/host/src/instrument.rs"]),
     // the network
     room("axum", GATEWAY, &[]),
     room("hyper", GATEWAY, &[]),
@@ -103,6 +111,10 @@ const ROOMS: &[Room] = &[
     room("wasmi", &["tally-plugin-check"], &[]),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
+    room("wat", &[], &["plugins/host/tests"]),
+    room("wasm-smith", &[], &["plugins/host/tests"]),
+    room("arbitrary", &[], &["plugins/host/tests"]),
+    room("wasmi", &[], &["plugins/host/tests"]),
     room("criterion", &[], &["bench/benches"]),
     room("signed_note", &[], &[]),
     room("tlog_tiles", &[], &[]),

@@ -1,0 +1,150 @@
+//! What can go wrong with plugins, by who is at fault.
+//!
+//! [`ModuleError`]: the module may not run here (its author). [`ManifestError`](crate::manifest::ManifestError): it describes
+//! itself wrongly. [`HostError`]: the host cannot go on (the operator); it is never an outcome. What a guest does wrong
+//! while it handles an event is an [`OutcomeCode`](tally_protocol::outcome::OutcomeCode), not an error.
+
+use crate::state::StateError;
+
+/// Why a module is refused, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{refusal} (at byte {at})")]
+pub struct ModuleError {
+    /// Why.
+    pub refusal: Refusal,
+    /// Offset in the module of what is refused.
+    pub at: usize,
+}
+
+/// Why a module is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// More bytes than a module may have.
+    #[error("module of {bytes} bytes, more than {max}")]
+    ModuleBytes {
+        /// Its bytes.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Not a valid module of the allowed features. The text is the validator's own; it names types and operators.
+    #[error("not a valid module: {0}")]
+    Invalid(String),
+    /// A component or something else than a core module.
+    #[error("not a core module")]
+    NotACoreModule,
+    /// An import from another module than the host's.
+    #[error("import {import} is not from the host's module")]
+    ForeignImport {
+        /// Its number.
+        import: u32,
+    },
+    /// An import that the ABI does not have.
+    #[error("import {import} is not a function of the ABI")]
+    UnknownImport {
+        /// Its number.
+        import: u32,
+    },
+    /// An import with another signature than the ABI's.
+    #[error("import {import} has another signature than the ABI")]
+    ImportSignature {
+        /// Its number.
+        import: u32,
+    },
+    /// An import that occurs twice.
+    #[error("import {import} occurs twice")]
+    ImportTwice {
+        /// Its number.
+        import: u32,
+    },
+    /// An export that the contract does not have.
+    #[error("export {export} is not in the contract")]
+    UnknownExport {
+        /// Its number.
+        export: u32,
+    },
+    /// An export of another kind or signature than the contract's.
+    #[error("export {name} has another type than the contract")]
+    ExportType {
+        /// The contract's name.
+        name: &'static str,
+    },
+    /// An export of the contract is missing.
+    #[error("export {name} is missing")]
+    ExportMissing {
+        /// The contract's name.
+        name: &'static str,
+    },
+    /// A start function.
+    #[error("a start function")]
+    Start,
+    /// Not exactly one memory.
+    #[error("not exactly one memory")]
+    Memories,
+    /// The memory starts larger than the limit.
+    #[error("memory starts with {pages} pages, more than {max}")]
+    MemoryPages {
+        /// Its pages.
+        pages: u64,
+        /// The bound.
+        max: u64,
+    },
+    /// More than one table.
+    #[error("more than one table")]
+    Tables,
+    /// A table that could grow.
+    #[error("a table without a fixed size")]
+    TableGrows,
+    /// A segment that is not placed by a constant within its memory or table.
+    #[error("segment {segment} does not lie within its memory or table")]
+    SegmentBounds {
+        /// Its number.
+        segment: u32,
+    },
+    /// An element segment that is not active functions.
+    #[error("element segment {segment} is not of active functions")]
+    ElementKind {
+        /// Its number.
+        segment: u32,
+    },
+    /// An instruction that the profile leaves out.
+    #[error("an instruction on tables")]
+    TableInstruction,
+    /// More of something than a module may have.
+    #[error("{count} {what}, more than {max}")]
+    TooMany {
+        /// What.
+        what: &'static str,
+        /// How many.
+        count: u64,
+        /// The bound.
+        max: u64,
+    },
+}
+
+/// Why the host cannot go on. The log is not delayed: apply halts with an alarm.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The module may not run here.
+    #[error("the module is refused")]
+    Module(#[from] ModuleError),
+    /// State could not be read.
+    #[error("failed to read state")]
+    State(#[from] StateError),
+    /// The engine failed to compile, link or instantiate what the validator let through.
+    #[error("the engine failed: {0}")]
+    Engine(String),
+    /// The engine's own wall (fuel, native stack) stood before the counted one: the profile is broken, and no outcome
+    /// may come of it.
+    #[error("the engine's {0} ran out before the counted one")]
+    SecondWall(&'static str),
+    /// The host could not give memory that the limit allows.
+    #[error("the host ran out of memory for a guest")]
+    HostMemory,
+    /// An instance ended where the recorded cuts say that it went on.
+    #[error("event {index} has a fresh instance, against the record")]
+    Cut {
+        /// The event's index.
+        index: u64,
+    },
+}

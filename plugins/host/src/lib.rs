@@ -1,0 +1,29 @@
+//! The plugin host: untrusted WebAssembly in, one outcome per event out, the same on every machine.
+//!
+//! In scope: what a module may look like ([`validate`]), the gas and stack counters put into it ([`instrument`]), one
+//! engine that runs it ([`engine`], the only room of wasmtime), the pull loop over a range of events ([`instance`]),
+//! the host functions ([`abi`]), and the savepoints beneath them ([`overlay`]).
+//! A module travels `validate → instrument → validate again → compile`; an event travels
+//! `next → work → done → settled`, and only what the guest asks for next settles it.
+//!
+//! Out of scope, for later parts: compiling in a separate process and artifacts under a MAC (here the module is
+//! compiled in place), the lifecycle of plugins in the log, which plugin sees which event, delivery of emits and effects,
+//! routes. This crate reads state through [`state::StateView`] and touches neither disk nor network nor clock.
+
+pub mod error;
+pub mod limits;
+pub mod manifest;
+
+pub mod gas;
+pub mod instrument;
+pub mod validate;
+
+pub mod overlay;
+pub mod state;
+
+pub mod session;
+
+pub mod abi;
+
+pub mod engine;
+pub mod instance;
