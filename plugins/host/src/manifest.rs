@@ -3,6 +3,7 @@
 //! Takes canonical JSON of at most [`MANIFEST_BYTES_MAX`]; gives a [`Manifest`]. Every member is required, none is added, every
 //! list rises strictly, so that one plugin has one manifest and a difference between two is a difference in meaning.
 
+use tally_protocol::id::PluginId;
 use tally_protocol::jcs::{self, JcsError, Value};
 
 use crate::limits::{LimitError, Limits};
@@ -37,7 +38,7 @@ pub enum ManifestError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
     /// Its id: 1 to 64 of `[a-z0-9-]`.
-    pub id: String,
+    pub id: PluginId,
     /// Its version: three numbers.
     pub version: (u64, u64, u64),
     /// The version of its state's layout.
@@ -103,7 +104,7 @@ impl Manifest {
             return Err(ManifestError::Member("abi"));
         }
         Ok(Self {
-            id: text(id).filter(|id| is_id(id)).ok_or(ManifestError::Member("id"))?,
+            id: text(id).and_then(|id| PluginId::new(&id).ok()).ok_or(ManifestError::Member("id"))?,
             version: text(version).as_deref().and_then(semver).ok_or(ManifestError::Member("version"))?,
             state_version: integer(&state_version)
                 .and_then(|version| u32::try_from(version).ok())
@@ -155,10 +156,6 @@ fn texts(value: Value) -> Option<Vec<String>> {
     }
     let list: Vec<String> = values.into_iter().map(text).collect::<Option<_>>()?;
     list.windows(2).all(|pair| pair[0] < pair[1]).then_some(list)
-}
-
-fn is_id(id: &str) -> bool {
-    (1..=64).contains(&id.len()) && id.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
 fn is_type(text: &str) -> bool {

@@ -15,7 +15,7 @@ use tally_protocol::time::LogTime;
 
 use crate::error::HostError;
 use crate::limits::Limits;
-use crate::manifest::Capability;
+use crate::manifest::{Capability, Manifest};
 use crate::overlay::{Overlay, Write};
 use crate::state::StateView;
 
@@ -66,6 +66,24 @@ pub struct Grant {
 }
 
 impl Grant {
+    /// Everything that a manifest asks for, under its own id.
+    #[must_use]
+    pub fn all(ledger: LedgerId, manifest: &Manifest) -> Self {
+        Self {
+            ledger,
+            plugin: manifest.id.clone(),
+            limits: manifest.limits,
+            prefixes: manifest.prefixes.clone(),
+            capabilities: manifest.capabilities.clone(),
+        }
+    }
+
+    /// Nothing: enough to ask a module who it is.
+    #[must_use]
+    pub fn nothing(ledger: LedgerId, plugin: PluginId) -> Self {
+        Self { ledger, plugin, limits: Limits::default(), prefixes: Vec::new(), capabilities: Vec::new() }
+    }
+
     /// Whether a key lies in the plugin's space.
     #[must_use]
     pub fn holds(&self, key: &[u8]) -> bool {

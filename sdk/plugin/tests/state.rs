@@ -202,7 +202,7 @@ proptest! {
             let seen = model(&mut map, &acts);
             let many = acts.iter().any(|act| matches!(act, Act::Many(keys) if keys.len() * 5 > page * 8));
             let outcome = host.apply_one(event("script", &encode(&acts, refuse)));
-            if many && outcome.verdict == Verdict::Limit(LimitKind::Rows) {
+            if many && outcome.verdict == Verdict::Limit(LimitKind::ReadBytes) {
                 map = before;
                 continue;
             }
@@ -235,12 +235,12 @@ fn each_limit_ends_its_event_and_nothing_of_it_stays() {
     let mut host = TestHost::<Script>::new();
     for (kind, verdict) in [
         ("panic", Verdict::Trapped),
-        ("other", Verdict::Limit(LimitKind::Prefix)),
-        ("long", Verdict::Limit(LimitKind::Key)),
+        ("other", Verdict::Trapped),
+        ("long", Verdict::Limit(LimitKind::KeyBytes)),
         ("many", Verdict::Limit(LimitKind::Writes)),
-        ("big", Verdict::Limit(LimitKind::Value)),
+        ("big", Verdict::Limit(LimitKind::ValueBytes)),
         ("effects", Verdict::Limit(LimitKind::Effects)),
-        ("payment", Verdict::Limit(LimitKind::Capability)),
+        ("payment", Verdict::Trapped),
         ("unheard", Verdict::Rejected("unknown".into())),
     ] {
         let outcomes = host.apply([event(kind, b"{}"), event("script", &encode(&[Act::Set(1, 1)], false))]);
@@ -250,7 +250,7 @@ fn each_limit_ends_its_event_and_nothing_of_it_stays() {
     }
     assert_eq!(host.host().state.len(), 1);
     let large = vec![0; 65_537];
-    assert_eq!(host.apply_one(event("script", &large)).verdict, Verdict::Limit(LimitKind::Body));
+    assert_eq!(host.apply_one(event("script", &large)).verdict, Verdict::Limit(LimitKind::EventBytes));
 }
 
 #[test]

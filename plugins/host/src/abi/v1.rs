@@ -231,21 +231,20 @@ pub fn kv_get_many<G: Guest>(guest: &mut G, keys: i32, keys_len: i32, ret: i32) 
     charge_bytes(guest, gas::KV_GET, length(keys_len))?;
     let keys = read(guest, keys, keys_len)?.to_vec();
     let mut rest = keys.as_slice();
-    let (mut out, mut given) = (Vec::new(), 0);
+    let mut out = Vec::new();
     while !rest.is_empty() {
         let key = take_item(&mut rest).ok_or(Stop::BAD_OUTPUT)?;
         charge(guest, gas::KV_GET, 0)?;
         let session = guest.session();
         let value = session.overlay.get(checked_key(session, key)?)?;
         let max = session.grant.limits.range_bytes;
-        let Some(value) = value else {
+        if let Some(value) = value {
+            charge_bytes(guest, gas::KV_GET, value.len() as u64)?;
+            put_item(&mut out, &value);
+        } else {
             out.extend_from_slice(&u32::MAX.to_le_bytes());
-            continue;
-        };
-        charge_bytes(guest, gas::KV_GET, value.len() as u64)?;
-        put_item(&mut out, &value);
-        given += value.len() as u64;
-        if given > max {
+        }
+        if out.len() as u64 > max {
             return Err(Stop::limit(LimitKind::ReadBytes));
         }
     }

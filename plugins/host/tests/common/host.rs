@@ -19,6 +19,11 @@ use tally_protocol::time::LogTime;
 use super::second::Interpreted;
 use super::{prepared, wat};
 
+/// A program as a node would run it.
+pub fn program(wasm: &[u8], limits: &Limits) -> Program {
+    SPEED.load(wasm, limits).expect("loads")
+}
+
 static SPEED: LazyLock<Engine> = LazyLock::new(|| Engine::new(16, Optimisation::Speed).expect("a pool"));
 static NONE: LazyLock<Engine> = LazyLock::new(|| Engine::new(16, Optimisation::None).expect("a pool"));
 
@@ -120,7 +125,11 @@ pub struct Trio {
 
 impl Trio {
     pub fn new(wasm: &[u8], limits: Limits) -> Self {
-        let grant = grant(limits);
+        Self::granted(wasm, grant(limits))
+    }
+
+    pub fn granted(wasm: &[u8], grant: Grant) -> Self {
+        let limits = grant.limits;
         Self {
             speed: Instance::new(SPEED.load(wasm, &limits).expect("loads"), grant.clone()),
             none: Instance::new(NONE.load(wasm, &limits).expect("loads"), grant.clone()),
@@ -137,6 +146,18 @@ impl Trio {
         assert_eq!(format!("{speed:?}"), format!("{none:?}"), "optimised and not");
         assert_eq!(format!("{speed:?}"), format!("{second:?}"), "compiled and interpreted");
         speed
+    }
+
+    /// Any other entry, equal on all three.
+    pub fn each<R: core::fmt::Debug>(
+        &self,
+        speed: impl Fn(&Instance<Program>) -> R,
+        second: impl Fn(&Instance<Interpreted>) -> R,
+    ) -> R {
+        let result = speed(&self.speed);
+        assert_eq!(format!("{result:?}"), format!("{:?}", speed(&self.none)), "optimised and not");
+        assert_eq!(format!("{result:?}"), format!("{:?}", second(&self.second)), "compiled and interpreted");
+        result
     }
 }
 

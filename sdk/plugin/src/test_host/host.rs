@@ -8,8 +8,12 @@ use alloc::vec::Vec;
 use core::ops::Bound;
 
 use super::crypto;
+use crate::json::Json;
 use crate::reject::Reject;
 use crate::rows::{push_absent, push_item, split_item};
+
+/// Longest body of an emit or effect.
+const BODY_BYTES_MAX: usize = 65_536;
 
 /// Which export is running.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -61,16 +65,17 @@ impl Default for Limits {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[expect(missing_docs, reason = "named as in the host's outcome")]
 pub enum LimitKind {
-    Body,
-    Key,
-    Prefix,
-    Value,
+    EventBytes,
+    KeyBytes,
+    ValueBytes,
     Writes,
     WriteBytes,
     Emits,
+    EmitBytes,
     Effects,
-    Rows,
-    Capability,
+    EffectBytes,
+    LabelBytes,
+    ReadBytes,
 }
 
 /// Why the host ends an event.
@@ -279,7 +284,7 @@ impl Host {
         let body = record.get(128..132).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_le_bytes);
         self.open = Some(Open { index, ..Open::default() });
         if body as usize > self.limits.body_bytes {
-            return Err(Stop::Limit(LimitKind::Body));
+            return Err(Stop::Limit(LimitKind::EventBytes));
         }
         Ok(Some(record))
     }
@@ -320,10 +325,10 @@ impl Host {
             return Err(Stop::Trap);
         }
         if key.is_empty() || key.len() > self.limits.key_bytes {
-            return Err(Stop::Limit(LimitKind::Key));
+            return Err(Stop::Limit(LimitKind::KeyBytes));
         }
         let own = self.prefixes.iter().any(|prefix| key.starts_with(prefix.as_bytes()));
-        if own { Ok(()) } else { Err(Stop::Limit(LimitKind::Prefix)) }
+        if own { Ok(()) } else { Err(Stop::Trap) }
     }
 
     fn read(&self, key: &[u8]) -> Option<&[u8]> {
@@ -360,7 +365,7 @@ impl Host {
                 None => push_absent(&mut list),
             }
             if list.len() > self.limits.range_bytes {
-                return Err(Stop::Limit(LimitKind::Rows));
+                return Err(Stop::Limit(LimitKind::ReadBytes));
             }
             rest = after;
         }
@@ -376,7 +381,7 @@ impl Host {
         self.check_key(key)?;
         let limits = self.limits;
         if value.is_some_and(|value| value.len() > limits.value_bytes) {
-            return Err(Stop::Limit(LimitKind::Value));
+            return Err(Stop::Limit(LimitKind::ValueBytes));
         }
         let open = self.opened()?;
         open.write_bytes += key.len() + value.map_or(0, <[u8]>::len);
@@ -396,10 +401,10 @@ impl Host {
             return Err(Stop::Trap);
         }
         if start.len() > self.limits.key_bytes + 1 || end.len() > self.limits.key_bytes + 1 {
-            return Err(Stop::Limit(LimitKind::Key));
+            return Err(Stop::Limit(LimitKind::KeyBytes));
         }
         if limit as usize > self.limits.range_rows {
-            return Err(Stop::Limit(LimitKind::Rows));
+            return Err(Stop::Limit(LimitKind::ReadBytes));
         }
         if !end.is_empty() && start >= end {
             return Ok((Vec::new(), false));
@@ -433,7 +438,7 @@ impl Host {
         if self.capabilities.iter().any(|granted| granted == capability) {
             Ok(())
         } else {
-            Err(Stop::Limit(LimitKind::Capability))
+            Err(Stop::Trap)
         }
     }
 
@@ -445,12 +450,15 @@ impl Host {
         self.opened_event()?;
         self.granted("emit")?;
         let limits = self.limits;
-        let event_type = read_text(event_type, 1..=256)?;
+        if !(1..=256).contains(&event_type.len()) || body.len() > BODY_BYTES_MAX {
+            return Err(Stop::Limit(LimitKind::EmitBytes));
+        }
+        let (event_type, body) = (read_text(event_type)?, read_body(body)?);
         let open = self.opened_event()?;
-        if body.len() > limits.body_bytes || open.emits.len() >= limits.emits {
+        if open.emits.len() >= limits.emits {
             return Err(Stop::Limit(LimitKind::Emits));
         }
-        open.emits.push(Emit { event_type, body: Vec::from(body) });
+        open.emits.push(Emit { event_type, body });
         Ok(())
     }
 
@@ -460,15 +468,17 @@ impl Host {
     /// Not granted, too many, too large, or not here.
     pub fn effect(&mut self, kind: &[u8], suffix: &[u8], body: &[u8]) -> Step {
         self.opened_event()?;
-        let kind = read_text(kind, 1..=64)?;
+        if !(1..=64).contains(&kind.len()) || suffix.len() > 64 || body.len() > BODY_BYTES_MAX {
+            return Err(Stop::Limit(LimitKind::EffectBytes));
+        }
+        let (kind, suffix, body) = (read_text(kind)?, read_text(suffix)?, read_body(body)?);
         self.granted(&alloc::format!("effect:{kind}"))?;
         let limits = self.limits;
-        let suffix = read_text(suffix, 0..=64)?;
         let open = self.opened_event()?;
-        if body.len() > limits.body_bytes || open.effects.len() >= limits.effects {
+        if open.effects.len() >= limits.effects {
             return Err(Stop::Limit(LimitKind::Effects));
         }
-        open.effects.push(Effect { kind, suffix, body: Vec::from(body) });
+        open.effects.push(Effect { kind, suffix, body });
         Ok(())
     }
 
@@ -505,7 +515,11 @@ impl Host {
     /// # Errors
     /// A label too long, or not here.
     pub fn id(&mut self, label: &[u8]) -> Step<[u8; 32]> {
-        read_text(label, 0..=64)?;
+        self.opened_event()?;
+        if label.len() > 64 {
+            return Err(Stop::Limit(LimitKind::LabelBytes));
+        }
+        read_text(label)?;
         let open = self.opened_event()?;
         let (index, call) = (open.index.to_be_bytes(), open.ids.to_be_bytes());
         open.ids += 1;
@@ -523,12 +537,16 @@ impl Host {
     }
 }
 
-fn read_text(bytes: &[u8], lengths: core::ops::RangeInclusive<usize>) -> Step<String> {
-    let text = core::str::from_utf8(bytes).map_err(|_| Stop::BadOutput)?;
-    if lengths.contains(&text.len()) { Ok(text.into()) } else { Err(Stop::BadOutput) }
+fn read_text(bytes: &[u8]) -> Step<String> {
+    core::str::from_utf8(bytes).map(Into::into).map_err(|_| Stop::BadOutput)
+}
+
+fn read_body(bytes: &[u8]) -> Step<Vec<u8>> {
+    Json::parse(bytes).map(|_| Vec::from(bytes)).map_err(|_| Stop::BadOutput)
 }
 
 fn read_code(code: &[u8]) -> Step<String> {
     let letters = |byte: &u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-' | b'.');
-    if code.iter().all(letters) { read_text(code, 1..=Reject::BYTES_MAX) } else { Err(Stop::BadOutput) }
+    let fits = (1..=Reject::BYTES_MAX).contains(&code.len()) && code.iter().all(letters);
+    if fits { read_text(code) } else { Err(Stop::BadOutput) }
 }
