@@ -70,9 +70,8 @@ fn instructions_and_types_outside_the_profile_are_invalid() {
 fn no_part_of_a_module_is_one_and_no_component_is() {
     let good = wat("(func (drop (i32.const 7)))");
     assert_eq!(verdict(&good), Ok(()));
-    for end in 0..good.len() {
-        assert!(verdict(&good[..end]).is_err(), "{end}");
-    }
+    // Cut off before the names that end it, it is whole; anywhere else it is not.
+    assert_eq!((0..good.len()).filter(|end| verdict(&good[..*end]).is_ok()).count(), 1);
     let component = [&b"\0asm"[..], &[0x0d, 0, 1, 0]].concat();
     assert!(matches!(verdict(&component), Err(Refusal::NotACoreModule | Refusal::Invalid(_))));
     assert!(verdict(b"").is_err());

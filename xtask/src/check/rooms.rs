@@ -114,7 +114,6 @@ const ROOMS: &[Room] = &[
     room("wat", &[], &["plugins/host/tests"]),
     room("wasm-smith", &[], &["plugins/host/tests"]),
     room("arbitrary", &[], &["plugins/host/tests"]),
-    room("wasmi", &[], &["plugins/host/tests"]),
     room("criterion", &[], &["bench/benches"]),
     room("signed_note", &[], &[]),
     room("tlog_tiles", &[], &[]),

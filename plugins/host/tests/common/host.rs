@@ -20,14 +20,14 @@ use super::second::Interpreted;
 use super::{prepared, wat};
 
 /// A program as a node would run it.
-pub fn program(wasm: &[u8], limits: &Limits) -> Program {
+pub(crate) fn program(wasm: &[u8], limits: &Limits) -> Program {
     SPEED.load(wasm, limits).expect("loads")
 }
 
 static SPEED: LazyLock<Engine> = LazyLock::new(|| Engine::new(16, Optimisation::Speed).expect("a pool"));
 static NONE: LazyLock<Engine> = LazyLock::new(|| Engine::new(16, Optimisation::None).expect("a pool"));
 
-pub type State = BTreeMap<Bytes, Bytes>;
+pub(crate) type State = BTreeMap<Bytes, Bytes>;
 
 /// All host functions, a recursion, and four pages of memory. Sequence of the open event: `$sequence`.
 const PRELUDE: &str = r#"
@@ -65,17 +65,17 @@ const PRELUDE: &str = r#"
 "#;
 
 /// A guest with everything at hand and a `run` of its own.
-pub fn guest(rest: &str) -> Vec<u8> {
+pub(crate) fn guest(rest: &str) -> Vec<u8> {
     wat(&format!("{PRELUDE} {rest}"))
 }
 
 /// A guest that counts, and at the second event does this before it accepts.
-pub fn at_second(work: &str) -> Vec<u8> {
+pub(crate) fn at_second(work: &str) -> Vec<u8> {
     looped(&format!("(call $add_to_count) (if (i32.eq (call $sequence) (i32.const 2)) (then {work}))"))
 }
 
 /// A guest that does this at each event, then accepts.
-pub fn looped(work: &str) -> Vec<u8> {
+pub(crate) fn looped(work: &str) -> Vec<u8> {
     guest(&format!(
         "(func (export \"run\") (local $i i32)
            (loop $next_event
@@ -84,7 +84,7 @@ pub fn looped(work: &str) -> Vec<u8> {
     ))
 }
 
-pub fn event(sequence: u64, body: &[u8]) -> Event {
+pub(crate) fn event(sequence: u64, body: &[u8]) -> Event {
     Event {
         index: Index::new(100 + sequence),
         sequence: Sequence::new(sequence),
@@ -102,11 +102,11 @@ pub fn event(sequence: u64, body: &[u8]) -> Event {
     }
 }
 
-pub fn events(count: u64) -> Vec<Event> {
+pub(crate) fn events(count: u64) -> Vec<Event> {
     (1..=count).map(|sequence| event(sequence, br#"{"n":1}"#)).collect()
 }
 
-pub fn grant(limits: Limits) -> Grant {
+pub(crate) fn grant(limits: Limits) -> Grant {
     Grant {
         ledger: LedgerId::from_bytes([9; 32]),
         plugin: PluginId::new("test").expect("an id"),
@@ -117,18 +117,18 @@ pub fn grant(limits: Limits) -> Grant {
 }
 
 /// One guest on three engines.
-pub struct Trio {
-    pub speed: Instance<Program>,
+pub(crate) struct Trio {
+    pub(crate) speed: Instance<Program>,
     none: Instance<Program>,
     second: Instance<Interpreted>,
 }
 
 impl Trio {
-    pub fn new(wasm: &[u8], limits: Limits) -> Self {
+    pub(crate) fn new(wasm: &[u8], limits: Limits) -> Self {
         Self::granted(wasm, grant(limits))
     }
 
-    pub fn granted(wasm: &[u8], grant: Grant) -> Self {
+    pub(crate) fn granted(wasm: &[u8], grant: Grant) -> Self {
         let limits = grant.limits;
         Self {
             speed: Instance::new(SPEED.load(wasm, &limits).expect("loads"), grant.clone()),
@@ -138,7 +138,7 @@ impl Trio {
     }
 
     /// The steps, equal on all three in every field.
-    pub fn apply(&self, events: Vec<Event>, state: &State, cuts: Cuts<'_>) -> Result<Vec<BindingStep>, HostError> {
+    pub(crate) fn apply(&self, events: Vec<Event>, state: &State, cuts: Cuts<'_>) -> Result<Vec<BindingStep>, HostError> {
         let state: Arc<dyn StateView> = Arc::new(state.clone());
         let speed = self.speed.apply(events.clone(), Arc::clone(&state), cuts);
         let none = self.none.apply(events.clone(), Arc::clone(&state), cuts);
@@ -149,7 +149,7 @@ impl Trio {
     }
 
     /// Any other entry, equal on all three.
-    pub fn each<R: core::fmt::Debug>(
+    pub(crate) fn each<R: core::fmt::Debug>(
         &self,
         speed: impl Fn(&Instance<Program>) -> R,
         second: impl Fn(&Instance<Interpreted>) -> R,
@@ -162,28 +162,28 @@ impl Trio {
 }
 
 /// What a guest does with so many events from an empty state, equal on three engines.
-pub fn steps_of(wasm: &[u8], count: u64) -> Vec<BindingStep> {
+pub(crate) fn steps_of(wasm: &[u8], count: u64) -> Vec<BindingStep> {
     let trio = Trio::new(wasm, Limits::default());
     trio.apply(events(count), &State::new(), Cuts::Live).expect("the host goes on")
 }
 
-pub fn codes(steps: &[BindingStep]) -> Vec<String> {
+pub(crate) fn codes(steps: &[BindingStep]) -> Vec<String> {
     steps.iter().map(|step| step.code.to_string()).collect()
 }
 
-pub fn fresh(steps: &[BindingStep]) -> Vec<bool> {
+pub(crate) fn fresh(steps: &[BindingStep]) -> Vec<bool> {
     steps.iter().map(|step| step.fresh).collect()
 }
 
 /// The count that a step wrote.
-pub fn count(step: &BindingStep) -> u64 {
+pub(crate) fn count(step: &BindingStep) -> u64 {
     let (_, value) = step.writes.iter().find(|(key, _)| key == &b"k/count"[..]).expect("counted");
     u64::from_le_bytes(value.as_deref().expect("set").try_into().expect("eight bytes"))
 }
 
 /// The laws of a failure at the second of three events: its own code, the full charge, nothing kept, the neighbours
 /// untouched, a fresh instance behind it.
-pub fn fails_alone(work: &str, code: &str) {
+pub(crate) fn fails_alone(work: &str, code: &str) {
     let steps = steps_of(&at_second(work), 3);
     assert_eq!(codes(&steps), ["accepted", code, "accepted"], "{work}");
     assert_eq!(fresh(&steps), [true, false, true], "{work}");
@@ -194,7 +194,7 @@ pub fn fails_alone(work: &str, code: &str) {
 }
 
 /// The second of three events passes, in the same instance.
-pub fn passes(work: &str) -> BindingStep {
+pub(crate) fn passes(work: &str) -> BindingStep {
     let mut steps = steps_of(&at_second(work), 3);
     assert_eq!(codes(&steps), ["accepted", "accepted", "accepted"], "{work}");
     assert_eq!(fresh(&steps), [true, false, false], "{work}");

@@ -1,15 +1,15 @@
 //! Modules for the tests: the contract as WAT around what a test is about, and generated ones.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-pub mod host;
-pub mod second;
+pub(crate) mod host;
+pub(crate) mod second;
 
 use tally_plugin_host::instrument::instrument;
 use tally_plugin_host::limits::Limits;
 use tally_plugin_host::validate::{validate, validate_again};
 
 /// Exports of the contract that a test does not write itself.
-pub const STUBS: &[(&str, &str)] = &[
+pub(crate) const STUBS: &[(&str, &str)] = &[
     ("(export \"memory\")", "(memory (export \"memory\") 1)"),
     (
         "(export \"cabi_realloc\")",
@@ -32,7 +32,7 @@ pub const STUBS: &[(&str, &str)] = &[
 ];
 
 /// A module of the contract: what is given, and stubs for the exports it does not write.
-pub fn wat(body: &str) -> Vec<u8> {
+pub(crate) fn wat(body: &str) -> Vec<u8> {
     let mut text = format!("(module {body}");
     for (export, stub) in STUBS {
         if !body.contains(export) {
@@ -44,7 +44,7 @@ pub fn wat(body: &str) -> Vec<u8> {
 }
 
 /// Validates and instruments.
-pub fn prepared(wasm: &[u8], limits: &Limits) -> Vec<u8> {
+pub(crate) fn prepared(wasm: &[u8], limits: &Limits) -> Vec<u8> {
     let valid = validate(wasm, limits).unwrap_or_else(|error| panic!("{error}"));
     let instrumented = instrument(&valid, limits).expect("the instrumenter takes what is valid");
     validate_again(&instrumented).expect("the instrumenter writes what is valid");
@@ -52,7 +52,7 @@ pub fn prepared(wasm: &[u8], limits: &Limits) -> Vec<u8> {
 }
 
 /// Bytes from a seed, for generators.
-pub fn noise(mut seed: u64, length: usize) -> Vec<u8> {
+pub(crate) fn noise(mut seed: u64, length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -63,7 +63,7 @@ pub fn noise(mut seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// A generated module of the contract, if these bytes give one that the validator takes.
-pub fn generated(seed: u64, limits: &Limits) -> Option<Vec<u8>> {
+pub(crate) fn generated(seed: u64, limits: &Limits) -> Option<Vec<u8>> {
     let mut config = wasm_smith::Config::default();
     config.exports = Some(wat(""));
     config.allow_floats = false;

@@ -13,13 +13,13 @@ use wasmi::{
 };
 
 /// A module on the interpreter.
-pub struct Interpreted {
+pub(crate) struct Interpreted {
     module: Module,
     hash: ModuleHash,
     linker: Arc<Linker<Room>>,
 }
 
-pub struct Room {
+pub(crate) struct Room {
     session: Session,
     doors: Option<Doors>,
 }
@@ -34,7 +34,7 @@ struct Doors {
 
 impl Interpreted {
     /// From an instrumented module.
-    pub fn new(wasm: &[u8], instrumented: &[u8]) -> Self {
+    pub(crate) fn new(wasm: &[u8], instrumented: &[u8]) -> Self {
         let mut config = Config::default();
         config.set_max_recursion_depth(100_000);
         config.set_max_stack_height(64 << 20);

@@ -5,17 +5,17 @@ use tally_plugin::json::Object;
 use tally_plugin::test_host::TestEvent;
 
 /// A committed module.
-pub fn module(name: &str) -> Vec<u8> {
+pub(crate) fn module(name: &str) -> Vec<u8> {
     let file = format!("{}/../../../plugins/{name}/{name}.wasm", env!("CARGO_MANIFEST_DIR"));
     std::fs::read(&file).unwrap_or_else(|error| panic!("{file}: {error}; `cargo xtask plugins build` makes it"))
 }
 
-pub fn agent_text(agent: u8) -> String {
+pub(crate) fn agent_text(agent: u8) -> String {
     let hex = format!("{agent:02x}").repeat(16);
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-pub fn listing(agent: u8, sku: &str, name: &str, price: u64, bytes: u8) -> TestEvent {
+pub(crate) fn listing(agent: u8, sku: &str, name: &str, price: u64, bytes: u8) -> TestEvent {
     let body = Object::new()
         .text("name", name)
         .text("version", "1.0.0")
@@ -26,11 +26,11 @@ pub fn listing(agent: u8, sku: &str, name: &str, price: u64, bytes: u8) -> TestE
     TestEvent::new("catalog.item.listed", "item", sku, body.finish()).by(agent)
 }
 
-pub fn withdrawal(agent: u8, sku: &str) -> TestEvent {
+pub(crate) fn withdrawal(agent: u8, sku: &str) -> TestEvent {
     TestEvent::new("catalog.item.withdrawn", "item", sku, *b"{}").by(agent)
 }
 
-pub fn order(buyer: u8, id: &str, sku: &str, seller: u8, quantity: u64, price: u64, bytes: u8) -> TestEvent {
+pub(crate) fn order(buyer: u8, id: &str, sku: &str, seller: u8, quantity: u64, price: u64, bytes: u8) -> TestEvent {
     let body = Object::new()
         .text("sku", sku)
         .text("sha256", &format!("{bytes:02x}").repeat(32))
@@ -42,7 +42,7 @@ pub fn order(buyer: u8, id: &str, sku: &str, seller: u8, quantity: u64, price: u
 }
 
 /// Events over a handful of items, agents and prices, so that most rules are met and broken often.
-pub fn events() -> impl Strategy<Value = TestEvent> {
+pub(crate) fn events() -> impl Strategy<Value = TestEvent> {
     let (agent, sku, price, bytes) = (1..3_u8, "[ab]", 10..13_u64, 0..2_u8);
     let listings = (agent.clone(), sku, "[xy]", price.clone(), bytes.clone())
         .prop_map(|(agent, sku, name, price, bytes)| listing(agent, &sku, &name, price, bytes));
