@@ -128,8 +128,8 @@ fn builder(chosen: &str) -> Outcome<Builder> {
 /// The guests: crates of `plugins/` that export a plugin.
 fn guests() -> Outcome<Vec<String>> {
     let folder = root().join("plugins");
-    let entries = std::fs::read_dir(&folder)
-        .map_err(|error| Failure(format!("failed to list {}: {error}", folder.display())))?;
+    let entries =
+        std::fs::read_dir(&folder).map_err(|error| Failure(format!("failed to list {}: {error}", folder.display())))?;
     let exports = |path: &Path| {
         std::fs::read_to_string(path.join("src/lib.rs")).is_ok_and(|text| text.contains("tally_plugin::export!"))
     };
@@ -141,10 +141,8 @@ fn guests() -> Outcome<Vec<String>> {
 
 impl Builder {
     fn flags(checkout: &str, cargo_home: &str) -> Vec<String> {
-        let mut flags = vec![
-            format!("--remap-path-prefix={checkout}=/src"),
-            format!("--remap-path-prefix={cargo_home}=/cargo"),
-        ];
+        let mut flags =
+            vec![format!("--remap-path-prefix={checkout}=/src"), format!("--remap-path-prefix={cargo_home}=/cargo")];
         flags.extend(LINK_ARGUMENTS.map(|argument| format!("-Clink-arg={argument}")));
         flags
     }

@@ -74,7 +74,8 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let rewrite: Vec<_> =
         changes.iter().map(|change| StateChange { value: Some(StateValue::from_bytes([9; 32])), ..*change }).collect();
     let rewritten = grown(&rewrite).1;
-    let over_all = grown(&[tree_change(&stream(), &PLUGIN, &root), tree_change(&stream(), &plugin("catalog"), &rewritten)]);
+    let over_all =
+        grown(&[tree_change(&stream(), &PLUGIN, &root), tree_change(&stream(), &plugin("catalog"), &rewritten)]);
     Known { pages, root, over_all, rewrite, rewritten }
 });
 

@@ -45,7 +45,8 @@ proptest! {
 #[test]
 fn what_is_asked_wrongly_is_told() {
     let mut host = TestHost::<Counter>::new();
-    let mut status = |request: &[u8]| Json::parse(&host.query(request)).expect("JSON").get("status").and_then(Json::u64);
+    let mut status =
+        |request: &[u8]| Json::parse(&host.query(request)).expect("JSON").get("status").and_then(Json::u64);
     assert_eq!(status(br#"{"args":{},"route":"count"}"#), Some(400));
     assert_eq!(status(br#"{"args":{},"route":"total"}"#), Some(404));
     assert_eq!(status(b"nothing"), Some(404));

@@ -193,7 +193,12 @@ fn two_hundred_greedy_instances_leave_room_for_the_next() {
 fn a_neighbour_s_steps_do_not_know_of_a_hostile_guest() {
     let good = Trio::new(&looped("(call $add_to_count)"), Limits::default());
     let alone = good.apply(events(5), &State::new(), Cuts::Live).unwrap();
-    for work in ["(unreachable)", "(loop $l (br $l))", "(call $recurse (i32.const 100000))", "(drop (memory.grow (i32.const 253)))"] {
+    for work in [
+        "(unreachable)",
+        "(loop $l (br $l))",
+        "(call $recurse (i32.const 100000))",
+        "(drop (memory.grow (i32.const 253)))",
+    ] {
         let hostile = Trio::new(&looped(work), Limits::default());
         assert!(hostile.apply(events(5), &State::new(), Cuts::Live).unwrap().iter().all(|step| step.code.is_failure()));
         assert_eq!(good.apply(events(5), &State::new(), Cuts::Live).unwrap(), alone, "{work}");
@@ -201,7 +206,8 @@ fn a_neighbour_s_steps_do_not_know_of_a_hostile_guest() {
 }
 
 fn init_of(body: &str) -> Chunk {
-    let trio = Trio::new(&guest(&format!("(func (export \"init\") (param i32 i32) (result i32) {body})")), Limits::default());
+    let trio =
+        Trio::new(&guest(&format!("(func (export \"init\") (param i32 i32) (result i32) {body})")), Limits::default());
     trio.each(|i| i.init(b"{}", empty()).unwrap(), |i| i.init(b"{}", empty()).unwrap())
 }
 
@@ -220,7 +226,11 @@ fn init_and_migrate_keep_what_they_wrote_only_if_they_finish() {
         (format!("{set} (unreachable)"), "trapped", 0),
         (format!("{set} (call $next (i32.const 16)) (i32.const 0)"), "trapped", 0),
         (format!("{set} (call $id (i32.const 0) (i32.const 0) (i32.const 64)) (i32.const 0)"), "trapped", 0),
-        (format!("{set} (call $emit (i32.const 1048) (i32.const 10) (i32.const 1040) (i32.const 2)) (i32.const 0)"), "trapped", 0),
+        (
+            format!("{set} (call $emit (i32.const 1048) (i32.const 10) (i32.const 1040) (i32.const 2)) (i32.const 0)"),
+            "trapped",
+            0,
+        ),
         (format!("{set} (call $recurse (i32.const 100000)) (i32.const 0)"), "stack_exceeded", 0),
     ] {
         let chunk = init_of(&body);
@@ -274,7 +284,10 @@ fn a_query_changes_nothing_and_ends() {
 #[test]
 fn a_description_reads_nothing_and_ends() {
     let describe = |body: &str| asked("describe", "(param i32)", body);
-    assert_eq!(describe("(i32.store (local.get 0) (i32.const 1040)) (i32.store offset=4 (local.get 0) (i32.const 2))"), "no manifest");
+    assert_eq!(
+        describe("(i32.store (local.get 0) (i32.const 1040)) (i32.store offset=4 (local.get 0) (i32.const 2))"),
+        "no manifest"
+    );
     assert_eq!(describe("(call $kv_get (i32.const 1024) (i32.const 7) (i32.const 64))"), "trapped");
     assert_eq!(describe("(call $sha256 (i32.const 0) (i32.const 0) (i32.const 64))"), "trapped");
     assert_eq!(describe("(loop $l (br $l))"), "out_of_gas");

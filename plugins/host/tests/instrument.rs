@@ -79,7 +79,7 @@ fn run(wasm: &[u8], gas: i64, stack: i32, name: &str, args: &[i32]) -> Ran {
 fn with_room_enough_a_generated_module_does_what_it_did_before() {
     let limits = Limits::default();
     let (mut taken, mut ended, mut trapped) = (0, 0, 0);
-    for seed in 0..6_000 {
+    for seed in 0..2_000 {
         let Some(wasm) = generated(seed, &limits) else { continue };
         taken += 1;
         let instrumented = prepared(&wasm, &limits);
@@ -115,7 +115,7 @@ fn with_room_enough_a_generated_module_does_what_it_did_before() {
 #[test]
 fn a_generated_module_ends_at_the_same_gas_whatever_the_gas_it_started_with() {
     let limits = Limits::default();
-    for seed in 0..2_000 {
+    for seed in 0..1_000 {
         let Some(wasm) = generated(seed, &limits) else { continue };
         let instrumented = prepared(&wasm, &limits);
         let full = run(&instrumented, GAS, STACK, "migrate", &[3, -1, 7]);

@@ -109,7 +109,8 @@ fn assert_same(at: usize, native: &Native, step: &BindingStep) {
     assert_eq!(writes, step.writes, "event {at}");
     let emits: Vec<_> = native.emits.iter().map(|emit| (&emit.event_type, &emit.body[..])).collect();
     assert_eq!(emits, step.emits.iter().map(|emit| (&emit.event_type, &emit.body[..])).collect::<Vec<_>>());
-    let effects: Vec<_> = native.effects.iter().map(|effect| (&effect.kind, &effect.suffix, &effect.body[..])).collect();
+    let effects: Vec<_> =
+        native.effects.iter().map(|effect| (&effect.kind, &effect.suffix, &effect.body[..])).collect();
     let asked: Vec<_> = step.effects.iter().map(|effect| (&effect.kind, &effect.suffix, &effect.body[..])).collect();
     assert_eq!(effects, asked, "event {at}");
     assert_eq!(native.log.len(), step.log.len(), "event {at}");
@@ -143,7 +144,9 @@ fn compare<P: Plugin>(name: &str, given: &[TestEvent], queries: &[&[u8]], cut: u
         native.host().state.iter().map(|(k, v)| (Bytes::copy_from_slice(k), Bytes::copy_from_slice(v))).collect();
     assert_eq!(left, state);
     for query in queries {
-        let answer = |found: Result<(Vec<u8>, Vec<LogLine>), AskError>| found.map(|(bytes, _)| bytes).map_err(|error| error.to_string());
+        let answer = |found: Result<(Vec<u8>, Vec<LogLine>), AskError>| {
+            found.map(|(bytes, _)| bytes).map_err(|error| error.to_string())
+        };
         let found = trio.each(
             |instance| answer(instance.query(query, view(&state))),
             |instance| answer(instance.query(query, view(&state))),

@@ -141,9 +141,10 @@ fn exports_are_the_contract_s_all_of_them_and_no_other() {
     assert_eq!(refused("(global (export \"memory\") i32 (i32.const 0))"), Refusal::ExportType { name: "memory" });
     assert_eq!(refused("(func (export \"run\") (param i32))"), Refusal::ExportType { name: "run" });
     assert_eq!(refused("(func (export \"run\") (result i32) (i32.const 0))"), Refusal::ExportType { name: "run" });
-    assert_eq!(refused("(func (export \"init\") (param i64 i32) (result i32) (i32.const 0))"), Refusal::ExportType {
-        name: "init"
-    });
+    assert_eq!(
+        refused("(func (export \"init\") (param i64 i32) (result i32) (i32.const 0))"),
+        Refusal::ExportType { name: "init" }
+    );
     for known in EXPORTS {
         // A comment keeps the stub away.
         let body = format!("(; (export \"{}\") ;)", known.name);
@@ -186,7 +187,10 @@ fn there_is_at_most_one_table_of_a_fixed_size() {
 fn segments_lie_where_they_belong() {
     accepted("(data (i32.const 65535) \"a\")");
     assert_eq!(refused("(data (i32.const 65536) \"a\")"), Refusal::SegmentBounds { segment: 0 });
-    assert_eq!(refused("(data (i32.const 0) \"a\") (data (i32.const -1) \"a\")"), Refusal::SegmentBounds { segment: 1 });
+    assert_eq!(
+        refused("(data (i32.const 0) \"a\") (data (i32.const -1) \"a\")"),
+        Refusal::SegmentBounds { segment: 1 }
+    );
     accepted("(table 2 2 funcref) (func $f) (elem (i32.const 1) $f)");
     assert_eq!(
         refused("(table 2 2 funcref) (func $f) (elem (i32.const 1) $f $f)"),
@@ -210,9 +214,8 @@ fn the_shape_of_a_module_is_bounded() {
     too_many(&repeated("(func)", over), "functions", u64::from(SHAPE.functions) + 1, SHAPE.functions.into());
     accepted(&format!("(func (param {}))", repeated("i32 ", SHAPE.params)));
     too_many(&format!("(func (param {}))", repeated("i32 ", SHAPE.params + 1)), "parameters", 65, 64);
-    let results = |count: usize| {
-        format!("(func (result {}) {})", repeated("i32 ", count), repeated("(i32.const 0)", count))
-    };
+    let results =
+        |count: usize| format!("(func (result {}) {})", repeated("i32 ", count), repeated("(i32.const 0)", count));
     accepted(&results(SHAPE.results));
     too_many(&results(SHAPE.results + 1), "results", 17, 16);
     // The stub's allocator has one.

@@ -107,7 +107,10 @@ pub(crate) fn place(state: &mut State, event: &Event) -> Result<(), Reject> {
     if digest(body)? != item.sha256.as_str() {
         return Err(OTHER_BYTES);
     }
-    if quantity == 0 || quantity.checked_mul(item.price_cents) != Some(total_cents) || currency != item.currency.as_str() {
+    if quantity == 0
+        || quantity.checked_mul(item.price_cents) != Some(total_cents)
+        || currency != item.currency.as_str()
+    {
         return Err(OTHER_PRICE);
     }
     stats::on_order(state, &currency, quantity, total_cents)?;

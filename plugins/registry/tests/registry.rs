@@ -84,8 +84,7 @@ impl Model {
                     return Err("not_owner");
                 }
                 let sold = old.map_or(0, |old| old.sold);
-                self.items
-                    .insert(listing.sku.clone(), ModelItem { listing: listing.clone(), withdrawn: false, sold });
+                self.items.insert(listing.sku.clone(), ModelItem { listing: listing.clone(), withdrawn: false, sold });
             }
             Act::Withdraw(agent, sku) => {
                 let item = self.items.get_mut(sku).ok_or("no_item")?;

@@ -154,8 +154,12 @@ fn acts() -> impl Strategy<Value = Act> {
         (key.clone(), 0..3_u8).prop_map(|(key, value)| Act::Set(key, value)),
         key.clone().prop_map(Act::Delete),
         prop::collection::vec(0..12_u8, 0..5).prop_map(Act::Many),
-        (key.clone(), key, 0..14_u8, any::<bool>())
-            .prop_map(|(from, to, limit, reverse)| Act::Scan { from, to, limit, reverse }),
+        (key.clone(), key, 0..14_u8, any::<bool>()).prop_map(|(from, to, limit, reverse)| Act::Scan {
+            from,
+            to,
+            limit,
+            reverse
+        }),
     ]
 }
 

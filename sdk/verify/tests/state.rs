@@ -34,8 +34,7 @@ impl Ledger {
             [(b"licence/7", Some(b"active")), (b"licence/8", Some(b"active")), (b"revoked/8", Some(b""))];
         let licences = grown(&StateChange::many(&writes));
         let other = grown(&StateChange::many(&writes[..1]));
-        let listed =
-            [tree_change(&stream(1), &LICENSING, &licences.1), tree_change(&stream(2), &LICENSING, &other.1)];
+        let listed = [tree_change(&stream(1), &LICENSING, &licences.1), tree_change(&stream(2), &LICENSING, &other.1)];
         Self { licences, states: grown(&listed) }
     }
 

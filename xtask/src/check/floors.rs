@@ -97,7 +97,8 @@ const FLOORS: &[Floor] = &[
 ];
 
 /// Crates that nothing may depend on, not even a test.
-const NEVER_USED: &[&str] = &["tally", "tally-bench", "tally-fuzz", "tally-sim", "tally-crash", "tally-plugin-check", "xtask"];
+const NEVER_USED: &[&str] =
+    &["tally", "tally-bench", "tally-fuzz", "tally-sim", "tally-crash", "tally-plugin-check", "xtask"];
 
 /// Crates with lints of their own, and why.
 const OWN_LINTS: &[&str] = &[

@@ -138,7 +138,12 @@ impl Trio {
     }
 
     /// The steps, equal on all three in every field.
-    pub(crate) fn apply(&self, events: Vec<Event>, state: &State, cuts: Cuts<'_>) -> Result<Vec<BindingStep>, HostError> {
+    pub(crate) fn apply(
+        &self,
+        events: Vec<Event>,
+        state: &State,
+        cuts: Cuts<'_>,
+    ) -> Result<Vec<BindingStep>, HostError> {
         let state: Arc<dyn StateView> = Arc::new(state.clone());
         let speed = self.speed.apply(events.clone(), Arc::clone(&state), cuts);
         let none = self.none.apply(events.clone(), Arc::clone(&state), cuts);

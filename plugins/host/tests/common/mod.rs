@@ -64,6 +64,13 @@ pub(crate) fn noise(mut seed: u64, length: usize) -> Vec<u8> {
 
 /// A generated module of the contract, if these bytes give one that the validator takes.
 pub(crate) fn generated(seed: u64, limits: &Limits) -> Option<Vec<u8>> {
+    let bytes = noise(seed, 8_192);
+    let module = wasm_smith::Module::new(config(), &mut arbitrary::Unstructured::new(&bytes)).ok()?;
+    let wasm = module.to_bytes();
+    if validate(&wasm, limits).is_ok() { Some(wasm) } else { None }
+}
+
+fn config() -> wasm_smith::Config {
     let mut config = wasm_smith::Config::default();
     config.exports = Some(wat(""));
     config.allow_floats = false;
@@ -83,19 +90,16 @@ pub(crate) fn generated(seed: u64, limits: &Limits) -> Option<Vec<u8>> {
     config.sign_extension_ops_enabled = true;
     config.allow_start_export = false;
     config.max_imports = 0;
-    config.min_memories = 1;
+    config.min_memories = 0;
     config.max_memories = 1;
     config.max_memory32_bytes = 4 * 65_536;
     config.max_tables = 1;
-    config.max_table_elements = 64;
+    config.max_table_elements = 2;
     config.table_max_size_required = true;
     config.min_funcs = 6;
     config.max_funcs = 20;
     config.max_instructions = 200;
     config.max_element_segments = 0;
     config.max_data_segments = 4;
-    let bytes = noise(seed, 8_192);
-    let module = wasm_smith::Module::new(config, &mut arbitrary::Unstructured::new(&bytes)).ok()?;
-    let wasm = module.to_bytes();
-    if validate(&wasm, limits).is_ok() { Some(wasm) } else { None }
+    config
 }

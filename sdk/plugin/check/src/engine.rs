@@ -353,7 +353,14 @@ fn link_state(linker: &mut Linker<Data>) -> Result<(), Error> {
     linker.func_wrap(
         IMPORTS,
         "kv_range",
-        |mut caller: Call<'_>, start: i32, start_len: i32, end: i32, end_len: i32, limit: i32, reverse: i32, ret: i32| {
+        |mut caller: Call<'_>,
+         start: i32,
+         start_len: i32,
+         end: i32,
+         end_len: i32,
+         limit: i32,
+         reverse: i32,
+         ret: i32| {
             let spans = [(start, start_len), (end, end_len)];
             let (list, full) = with(&mut caller, spans, |host, [start, end]| {
                 host.kv_range(start, end, limit.cast_unsigned(), reverse != 0)

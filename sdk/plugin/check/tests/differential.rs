@@ -21,7 +21,8 @@ fn numbered(events: &[TestEvent]) -> Vec<Vec<u8>> {
 fn compare<P: Plugin>(name: &str, events: &[TestEvent], queries: &[&[u8]], cut: usize) -> Result<(), TestCaseError> {
     let mut native = TestHost::<P>::new();
     let mut wasm = ModuleHost::load(&module(name), Limits::default()).expect("the module loads").cut_after(cut);
-    prop_assert_eq!(String::from_utf8_lossy(wasm.manifest()), String::from_utf8_lossy(&tally_plugin::describe::<P>()));
+    let manifest = tally_plugin::describe::<P>();
+    prop_assert_eq!(String::from_utf8_lossy(wasm.manifest()), String::from_utf8_lossy(&manifest));
     native.apply(events.to_vec());
     wasm.apply(&numbered(events)).expect("the module can be instantiated");
     prop_assert_eq!(native.host().outcomes.len(), events.len());

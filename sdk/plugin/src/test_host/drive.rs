@@ -10,9 +10,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::host::{Host, Limits, Mode, Outcome, Stop, Verdict};
 use super::record::TestEvent;
+use crate::abi;
 use crate::guest::Plugin;
 use crate::json::Json;
-use crate::abi;
 
 /// What the imports throw to leave the guest.
 pub(crate) struct Stopped(pub(crate) Stop);

@@ -261,7 +261,11 @@ impl Host {
     }
 
     fn opened(&mut self) -> Step<&mut Open> {
-        if matches!(self.mode, Mode::Run | Mode::Lifecycle) { self.open.as_mut().ok_or(Stop::Trap) } else { Err(Stop::Trap) }
+        if matches!(self.mode, Mode::Run | Mode::Lifecycle) {
+            self.open.as_mut().ok_or(Stop::Trap)
+        } else {
+            Err(Stop::Trap)
+        }
     }
 
     fn opened_event(&mut self) -> Step<&mut Open> {
@@ -435,11 +439,7 @@ impl Host {
     }
 
     fn granted(&self, capability: &str) -> Step {
-        if self.capabilities.iter().any(|granted| granted == capability) {
-            Ok(())
-        } else {
-            Err(Stop::Trap)
-        }
+        if self.capabilities.iter().any(|granted| granted == capability) { Ok(()) } else { Err(Stop::Trap) }
     }
 
     /// `emit`.

@@ -68,7 +68,8 @@ impl TestEvent {
     /// If a text is longer than its length field can say.
     #[must_use]
     pub fn record(&self) -> Vec<u8> {
-        let short = |text: &str| u16::try_from(text.len()).expect("a text of an event has 16 bits of length").to_le_bytes();
+        let short =
+            |text: &str| u16::try_from(text.len()).expect("a text of an event has 16 bits of length").to_le_bytes();
         let body = u32::try_from(self.body.len()).expect("a body has 32 bits of length").to_le_bytes();
         let parts: [&[u8]; 17] = [
             &self.index.to_le_bytes(),
