@@ -4,6 +4,10 @@
 //! itself wrongly. [`HostError`]: the host cannot go on (the operator); it is never an outcome. What a guest does wrong
 //! while it handles an event is an [`OutcomeCode`](tally_protocol::outcome::OutcomeCode), not an error.
 
+use tally_merkle::sparse::StateTreeError;
+use tally_protocol::hash::{ModuleHash, ProfileId};
+use tally_protocol::id::{Index, PluginId};
+
 use crate::state::StateError;
 
 /// Why a module is refused, and where.
@@ -147,4 +151,60 @@ pub enum HostError {
         /// The event's index.
         index: u64,
     },
+    /// A recorded cut cannot be followed: the instance was fresh where the record says that it went on, or the record
+    /// lets it live longer than any may.
+    #[error("event {index} of {plugin} is cut otherwise than the record says")]
+    Recorded {
+        /// The event.
+        index: Index,
+        /// The plugin.
+        plugin: PluginId,
+    },
+    /// Nobody has the module.
+    #[error("module {module} of {plugin} is missing")]
+    ModuleMissing {
+        /// The plugin.
+        plugin: PluginId,
+        /// The module that the release names.
+        module: ModuleHash,
+    },
+    /// What was given for the module is another.
+    #[error("what was given for module {module} of {plugin} is another")]
+    ModuleDiffers {
+        /// The plugin.
+        plugin: PluginId,
+        /// The module that the release names.
+        module: ModuleHash,
+    },
+    /// The binding names rules that this host does not have.
+    #[error("{plugin} runs under profile {profile}, which this host does not know")]
+    UnknownProfile {
+        /// The plugin.
+        plugin: PluginId,
+        /// The profile.
+        profile: ProfileId,
+    },
+    /// The register has no such release, or its publisher's signature does not verify.
+    #[error("the release of {0} does not hold")]
+    Release(PluginId),
+    /// What ran before cannot be loaded again.
+    #[error("{plugin} is bound, and cannot be loaded: {why}")]
+    Unfit {
+        /// The plugin.
+        plugin: PluginId,
+        /// Why.
+        why: String,
+    },
+    /// A range that is not consecutive entries, or longer than one may be.
+    #[error("not a range of the log at entry {0}")]
+    Range(Index),
+    /// A stored standing that is none.
+    #[error("a standing is malformed")]
+    Standing,
+    /// State trees could not be read or changed.
+    #[error("failed to change a state tree")]
+    Tree(#[from] StateTreeError<StateError>),
+    /// An earlier range failed halfway; what is in memory does not count any more.
+    #[error("an earlier range failed; start again from what is stored")]
+    Halted,
 }

@@ -49,6 +49,8 @@ pub struct Chunk {
     pub code: OutcomeCode,
     /// `migrate` wants to be called again.
     pub again: bool,
+    /// The gas charged.
+    pub gas: u64,
     /// What it wrote; empty unless accepted.
     pub writes: Vec<Write>,
     /// Its log lines.
@@ -87,6 +89,19 @@ impl<M: Machine> Instance<M> {
     pub fn apply(
         &self,
         events: Vec<Event>,
+        state: Arc<dyn StateView>,
+        cuts: Cuts<'_>,
+    ) -> Result<Vec<BindingStep>, HostError> {
+        self.apply_shared(events.into_iter().map(Arc::new).collect(), state, cuts)
+    }
+
+    /// [`Instance::apply`] to events that other plugins are given too.
+    ///
+    /// # Errors
+    /// The host cannot go on; nothing of the range counts.
+    pub fn apply_shared(
+        &self,
+        events: Vec<Arc<Event>>,
         state: Arc<dyn StateView>,
         cuts: Cuts<'_>,
     ) -> Result<Vec<BindingStep>, HostError> {
@@ -160,8 +175,9 @@ impl<M: Machine> Instance<M> {
             // Another number, a refusal without its reason, or a reason without its refusal.
             _ => (OutcomeCode::BadOutput, false),
         };
+        let gas = session.call_gas(&code);
         let (writes, log) = session.close_call(code == OutcomeCode::Accepted);
-        Ok(Chunk { code, again, writes, log })
+        Ok(Chunk { code, again, gas, writes, log })
     }
 
     /// Answers a request from a state that it cannot change.
@@ -177,9 +193,17 @@ impl<M: Machine> Instance<M> {
     /// # Errors
     /// The guest failed, what it gave is no manifest, or the host failed.
     pub fn describe(&self) -> Result<Manifest, AskError> {
+        Ok(Manifest::parse(&self.describe_bytes()?)?)
+    }
+
+    /// Asks the guest who it is: the manifest's bytes, unread, which a release names by their hash.
+    ///
+    /// # Errors
+    /// The guest failed, or the host did.
+    pub fn describe_bytes(&self) -> Result<Vec<u8>, AskError> {
         let nothing: Arc<dyn StateView> = Arc::new(std::collections::BTreeMap::new());
         let (bytes, _) = self.ask(Entry::Describe, Mode::Describe, nothing)?;
-        Ok(Manifest::parse(&bytes)?)
+        Ok(bytes)
     }
 
     fn ask(

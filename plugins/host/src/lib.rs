@@ -6,9 +6,13 @@
 //! A module travels `validate → instrument → validate again → compile`; an event travels
 //! `next → work → done → settled`, and only what the guest asks for next settles it.
 //!
+//! Above that lies the log: which plugin is bound to which stream since which event ([`registry`]), a range of the log
+//! to one outcome per entry ([`apply`]), what the range changed ([`delta`]), and the same again for who does not believe
+//! it ([`replay`]). `docs/formats/apply.md` says what all of it must come to.
+//!
 //! Out of scope, for later parts: compiling in a separate process and artifacts under a MAC (here the module is
-//! compiled in place), the lifecycle of plugins in the log, which plugin sees which event, delivery of emits and effects,
-//! routes. This crate reads state through [`state::StateView`] and touches neither disk nor network nor clock.
+//! compiled in place), delivery of effects, routes. This crate reads state through [`state::StateView`] and [`state::States`],
+//! and touches neither disk nor network nor clock.
 
 pub mod error;
 pub mod limits;
@@ -27,3 +31,9 @@ pub mod abi;
 
 pub mod engine;
 pub mod instance;
+
+pub mod apply;
+pub mod delta;
+pub mod memory;
+pub mod registry;
+pub mod replay;

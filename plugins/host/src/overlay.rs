@@ -75,6 +75,26 @@ impl Overlay {
         self.journal.entry(key).or_insert(before);
     }
 
+    /// Writes these keys.
+    pub fn extend(&mut self, writes: &[Write]) {
+        for (key, value) in writes {
+            self.write(key.clone(), value.clone());
+        }
+    }
+
+    /// Takes over what was decided elsewhere, past any savepoint.
+    pub fn absorb(&mut self, writes: &[Write]) {
+        for (key, value) in writes {
+            self.written.insert(key.clone(), value.clone());
+        }
+    }
+
+    /// Everything written, each key once, in order.
+    #[must_use]
+    pub fn into_written(self) -> Vec<Write> {
+        self.written.into_iter().collect()
+    }
+
     /// Reads a key.
     ///
     /// # Errors
@@ -123,6 +143,17 @@ impl Overlay {
             }
         }
         Ok(rows)
+    }
+}
+
+/// A range in which every session sees what those before it left.
+impl StateView for Overlay {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        Self::get(self, key)
+    }
+
+    fn range(&self, start: &[u8], end: Option<&[u8]>, limit: usize, reverse: bool) -> Result<Vec<Row>, StateError> {
+        Self::range(self, start, end, limit, reverse)
     }
 }
 

@@ -143,6 +143,8 @@ pub struct BindingStep {
     pub effects: Vec<Effect>,
     /// Its log lines, whatever it came to.
     pub log: Vec<LogLine>,
+    /// The plugin's calls of `id` and of `effect` at this index so far, whatever it came to.
+    pub calls: (u32, u32),
 }
 
 impl BindingStep {
@@ -255,7 +257,7 @@ pub struct Session {
     pub(crate) allocating: bool,
     /// Why the guest was stopped, for who catches the engine's trap.
     stop: Option<Stop>,
-    events: VecDeque<Event>,
+    events: VecDeque<Arc<Event>>,
     settled: Vec<BindingStep>,
     /// How many more events this instance is given.
     room: u64,
@@ -263,6 +265,8 @@ pub struct Session {
     /// `next` said that there is none.
     pub(crate) ended: bool,
     pub(crate) record: Vec<u8>,
+    /// What `init` or `migrate` left of its gas.
+    pub(crate) gas_left: i64,
 }
 
 impl Session {
@@ -282,6 +286,7 @@ impl Session {
             fresh: false,
             ended: false,
             record: Vec::new(),
+            gas_left: 0,
         }
     }
 
@@ -295,12 +300,12 @@ impl Session {
         self.stop.take()
     }
 
-    pub(crate) fn give(&mut self, events: Vec<Event>) {
+    pub(crate) fn give(&mut self, events: Vec<Arc<Event>>) {
         self.events = events.into();
     }
 
     pub(crate) fn waiting(&self) -> Option<&Event> {
-        self.events.front()
+        self.events.front().map(Arc::as_ref)
     }
 
     pub(crate) fn waiting_count(&self) -> usize {
@@ -383,8 +388,8 @@ impl Session {
         let writes = if keeps { self.overlay.commit() } else { Vec::new() };
         self.overlay.rollback();
         let (emits, effects) = if keeps { (open.emits, open.effects) } else { (Vec::new(), Vec::new()) };
-        let (index, fresh, log) = (open.index, open.fresh, open.log);
-        self.settled.push(BindingStep { index, fresh, code, gas, writes, emits, effects, log });
+        let (index, fresh, log, calls) = (open.index, open.fresh, open.log, (open.ids, open.effect_calls));
+        self.settled.push(BindingStep { index, fresh, code, gas, writes, emits, effects, log, calls });
     }
 
     /// The instance came to its end: `run` returned, or it was stopped.
@@ -404,6 +409,12 @@ impl Session {
             self.settle_as(open, code, 0);
         }
         Ok(())
+    }
+
+    /// The gas that a call of `init` or `migrate` is charged.
+    pub(crate) fn call_gas(&self, code: &OutcomeCode) -> u64 {
+        let limit = self.gas_limit();
+        if code.is_failure() { limit } else { limit.saturating_sub(u64::try_from(self.gas_left).unwrap_or(0)) }
     }
 
     /// Ends a call of `init` or `migrate`: what it wrote if it is kept, and its log.

@@ -1,6 +1,9 @@
 //! The seam to stored state: one plugin's key-value space in one stream, as of one moment.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
+use tally_protocol::id::{PluginId, Stream};
 
 /// State could not be read; the text is for the operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +26,15 @@ pub trait StateView: Send + Sync {
     /// # Errors
     /// The state could not be read.
     fn range(&self, start: &[u8], end: Option<&[u8]>, limit: usize, reverse: bool) -> Result<Vec<Row>, StateError>;
+}
+
+/// The spaces of all plugins in all streams, as of one moment: that before a range.
+pub trait States {
+    /// A plugin's space in a stream; an empty one if it has no state there.
+    ///
+    /// # Errors
+    /// The state could not be opened.
+    fn view(&self, stream: &Stream, plugin: &PluginId) -> Result<Arc<dyn StateView>, StateError>;
 }
 
 impl StateView for std::collections::BTreeMap<Bytes, Bytes> {

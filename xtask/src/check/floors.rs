@@ -20,12 +20,16 @@ const FLOORS: &[Floor] = &[
     // floor 1: siblings never meet
     Floor { package: "tally-merkle", folder: "sdk/merkle", may_use: &["tally-protocol"] },
     Floor { package: "tally-storage", folder: "storage", may_use: &["tally-protocol"] },
-    Floor { package: "tally-plugin-host", folder: "plugins/host", may_use: &["tally-protocol"] },
     Floor { package: "tally-api", folder: "sdk/api", may_use: &["tally-protocol"] },
     // the guest side: a plugin is built against this and nothing else
     Floor { package: "tally-plugin", folder: "sdk/plugin", may_use: &[] },
     // floor 2
     Floor { package: "tally-verify", folder: "sdk/verify", may_use: &["tally-protocol", "tally-merkle"] },
+    Floor {
+        package: "tally-plugin-host",
+        folder: "plugins/host",
+        may_use: &["tally-protocol", "tally-merkle"],
+    },
     Floor {
         package: "tally-core",
         folder: "sequencer/core",

@@ -114,11 +114,11 @@ pub fn enter<G: Guest>(guest: &mut G, entry: Entry<'_>) -> Result<Answer, Stop> 
         Entry::Run => guest.call("run", &[]).map(Answer::Number),
         Entry::Init(config) => {
             let (ptr, len) = place(guest, config)?;
-            guest.call("init", &[ptr, len]).map(Answer::Number)
+            lifecycle(guest, "init", &[ptr, len])
         }
         Entry::Migrate(from, config) => {
             let (ptr, len) = place(guest, config)?;
-            guest.call("migrate", &[from.cast_signed(), ptr, len]).map(Answer::Number)
+            lifecycle(guest, "migrate", &[from.cast_signed(), ptr, len])
         }
         Entry::Query(request) => {
             let (ptr, len) = place(guest, request)?;
@@ -132,6 +132,13 @@ pub fn enter<G: Guest>(guest: &mut G, entry: Entry<'_>) -> Result<Answer, Stop> 
             response(guest, ret).map(Answer::Bytes)
         }
     }
+}
+
+fn lifecycle<G: Guest>(guest: &mut G, export: &'static str, args: &[i32]) -> Result<Answer, Stop> {
+    let number = guest.call(export, args)?;
+    let left = guest.gas();
+    guest.session().gas_left = left;
+    Ok(Answer::Number(number))
 }
 
 fn response<G: Guest>(guest: &mut G, ret: i32) -> Result<Vec<u8>, Stop> {

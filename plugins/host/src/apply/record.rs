@@ -1,0 +1,105 @@
+//! One record per binding out of its runs at an event: what outcome.md says of a binding that takes part more than once.
+//!
+//! Takes the parts in the order in which they ran; gives records in install order. Pure, fails at nothing.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use bytes::Bytes;
+use tally_protocol::hash::{self, EffectsHash, EmitsHash, ModuleHash, ProfileId, WritesHash};
+use tally_protocol::id::PluginId;
+use tally_protocol::outcome::{BindingOutcome, OutcomeCode, writes_hash};
+use tally_protocol::plugin_event::Binding;
+
+use super::Started;
+use crate::overlay::Write;
+use crate::session::{Effect, Emit};
+
+/// One run of a binding at an event, by itself or by an emit.
+pub(super) struct Part {
+    /// Its place in install order.
+    pub(super) runner: usize,
+    pub(super) fresh: bool,
+    pub(super) code: OutcomeCode,
+    pub(super) gas: u64,
+    pub(super) writes: Vec<Write>,
+    pub(super) emits: Vec<Emit>,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Part {
+    /// Its tree failed: nothing of it is kept, and if it was accepted it is so no more. Its gas is charged.
+    pub(super) fn undo(&mut self) {
+        if self.code.is_accepted() {
+            self.code = OutcomeCode::DependencyRejected;
+        }
+        (self.writes, self.emits, self.effects) = (Vec::new(), Vec::new(), Vec::new());
+    }
+}
+
+/// Who a record is about.
+pub(super) struct Name {
+    pub(super) plugin: PluginId,
+    pub(super) module: ModuleHash,
+    pub(super) profile: ProfileId,
+}
+
+/// The record of a binding's parts, of which there is at least one.
+pub(super) fn record(name: &Name, parts: &[Part]) -> BindingOutcome {
+    let code = parts.iter().map(|part| &part.code).find(|code| !code.is_accepted());
+    BindingOutcome {
+        plugin: name.plugin.clone(),
+        module: name.module,
+        profile: name.profile,
+        fresh: parts.first().is_some_and(|part| part.fresh),
+        code: code.cloned().unwrap_or(OutcomeCode::Accepted),
+        gas: parts.iter().fold(0, |gas, part| gas.saturating_add(part.gas)),
+        writes: writes_of(parts),
+        emits: emits_of(parts),
+        effects: effects_of(parts),
+    }
+}
+
+/// The record of `init` or `migrate`: always in a new instance.
+pub(super) fn lifecycle_record(binding: &Binding, started: Started) -> BindingOutcome {
+    let name = Name { plugin: binding.plugin.clone(), module: binding.module, profile: binding.profile };
+    let Started { code, gas, writes } = started;
+    record(&name, &[Part { runner: 0, fresh: true, code, gas, writes, emits: Vec::new(), effects: Vec::new() }])
+}
+
+static NO_WRITES: LazyLock<WritesHash> = LazyLock::new(|| ordered(&[]));
+static NO_EMITS: LazyLock<EmitsHash> = LazyLock::new(|| hash::emits(core::iter::empty()));
+static NO_EFFECTS: LazyLock<EffectsHash> = LazyLock::new(|| hash::effects(core::iter::empty()));
+
+fn ordered(writes: &[Write]) -> WritesHash {
+    let pairs = writes.iter().map(|(key, value)| (&key[..], value.as_deref()));
+    writes_hash(pairs).expect("a journal and a map are in the order of their keys")
+}
+
+fn writes_of(parts: &[Part]) -> WritesHash {
+    let mut writing = parts.iter().filter(|part| !part.writes.is_empty());
+    match (writing.next(), writing.next()) {
+        (None, _) => *NO_WRITES,
+        (Some(part), None) => ordered(&part.writes),
+        _ => {
+            // Of several writes to one key the last counts.
+            let all: BTreeMap<Bytes, Option<Bytes>> = parts.iter().flat_map(|part| part.writes.iter().cloned()).collect();
+            ordered(&all.into_iter().collect::<Vec<_>>())
+        }
+    }
+}
+
+fn emits_of(parts: &[Part]) -> EmitsHash {
+    if parts.iter().all(|part| part.emits.is_empty()) {
+        return *NO_EMITS;
+    }
+    hash::emits(parts.iter().flat_map(|part| &part.emits).map(|emit| (emit.event_type.as_str(), &emit.body[..])))
+}
+
+fn effects_of(parts: &[Part]) -> EffectsHash {
+    if parts.iter().all(|part| part.effects.is_empty()) {
+        return *NO_EFFECTS;
+    }
+    let effects = parts.iter().flat_map(|part| &part.effects);
+    hash::effects(effects.map(|effect| (&effect.id, effect.kind.as_str(), &effect.body[..])))
+}
