@@ -16,11 +16,11 @@ use tally_protocol::plugin_event::{Binding, PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::Agents;
 use tally_protocol::release::{Decision, Review};
 
-use crate::delta::{Delta, Line};
+use crate::delta::{Asked, Delta, Line, Place, SpaceDelta};
 use crate::error::HostError;
 use crate::instance::{Instance, Machine};
 use crate::overlay::{Overlay, Write};
-use crate::registry::{Contract, LoadError, Loader, Ready, Refused, Registry, Status, limits_of};
+use crate::registry::{Bound, Contract, LoadError, Loader, Ready, Refused, Registry, Status, limits_of};
 use crate::session::{Event, LogLine};
 use crate::state::States;
 
@@ -125,7 +125,7 @@ pub fn apply<L: Loader>(
         work.take(at)?;
     }
     work.flush_all()?;
-    let applied = work.finish();
+    let applied = work.finish()?;
     registry.leave();
     Ok(applied)
 }
@@ -146,9 +146,6 @@ fn check_range(entries: &[Logged], cuts: RangeCuts<'_>) -> Result<(), HostError>
     }
 }
 
-/// A plugin in a stream.
-pub(crate) type Place = (Stream, PluginId);
-
 /// A plugin's state in a stream, as the range goes on.
 struct Space {
     overlay: Arc<Overlay>,
@@ -159,7 +156,7 @@ struct Space {
 /// What is collected for the delta.
 #[derive(Default)]
 struct Made {
-    effects: Vec<crate::delta::Asked>,
+    effects: Vec<Asked>,
     log: Vec<Line>,
     refused: Vec<(Index, Refused)>,
     /// Bindings whose standing changed.
@@ -354,9 +351,9 @@ impl<'w, L: Loader> Work<'w, L> {
         stream: &Stream,
         events: &[&'e Arc<Event>],
     ) -> Result<Vec<Runner<'e, L::Machine>>, HostError> {
-        let running = |bound: &&crate::registry::Bound| bound.standing().status == Status::Running;
+        let running = |bound: &&Bound| bound.standing().status == Status::Running;
         let bound: Vec<_> = self.registry.bindings(stream).iter().filter(running).cloned().collect();
-        let emits = |bound: &crate::registry::Bound| bound.contract().is_some_and(runner::may_emit);
+        let emits = |bound: &Bound| bound.contract().is_some_and(runner::may_emit);
         let derived = bound.iter().any(emits);
         let mut runners = Vec::with_capacity(bound.len());
         for bound in bound {
@@ -387,13 +384,15 @@ impl<'w, L: Loader> Work<'w, L> {
         }
     }
 
-    fn finish(self) -> Applied {
+    fn finish(self) -> Result<Applied, HostError> {
         let standing = |place: Place| {
             let standing = self.registry.find(&place.0, &place.1).map(|bound| bound.standing().clone());
             (place, standing)
         };
         let first = self.entries.first().map(|entry| entry.index);
         let cuts = self.entries.iter().map(|entry| entry.index).zip(&self.outcomes);
+        let spaces = self.spaces.into_iter().map(|(place, space)| left(place, space));
+        let spaces = spaces.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         let delta = Delta {
             first,
             entries: self.entries.len(),
@@ -402,9 +401,9 @@ impl<'w, L: Loader> Work<'w, L> {
             log: in_order(self.made.log, |line| line.index),
             refused: self.made.refused,
             standings: self.made.touched.into_iter().map(standing).collect(),
-            spaces: self.spaces.into_iter().filter_map(|(place, space)| left(place, space)).collect(),
+            spaces,
         };
-        Applied { outcomes: self.outcomes, delta }
+        Ok(Applied { outcomes: self.outcomes, delta })
     }
 }
 
@@ -414,13 +413,13 @@ fn in_order<T>(mut made: Vec<T>, index: impl Fn(&T) -> Index) -> Vec<T> {
     made
 }
 
-fn left((stream, plugin): Place, space: Space) -> Option<crate::delta::SpaceDelta> {
+fn left((stream, plugin): Place, space: Space) -> Result<Option<SpaceDelta>, HostError> {
     let cleared = space.cleared;
-    let written = Arc::into_inner(space.overlay).map(Overlay::into_written).unwrap_or_default();
+    let written = Arc::into_inner(space.overlay).ok_or_else(outlived)?.into_written();
     // In an empty space there is nothing to delete.
     let writes: Vec<Write> = written.into_iter().filter(|(_, value)| !cleared || value.is_some()).collect();
     let changed = cleared || !writes.is_empty();
-    changed.then_some(crate::delta::SpaceDelta { stream, plugin, cleared, writes })
+    Ok(changed.then_some(SpaceDelta { stream, plugin, cleared, writes }))
 }
 
 /// How `init`, or all calls of `migrate`, ended.
@@ -464,7 +463,11 @@ fn call<M: Machine>(
 
 /// An overlay that no session reads any more.
 pub(crate) fn writable(overlay: &mut Arc<Overlay>) -> Result<&mut Overlay, HostError> {
-    Arc::get_mut(overlay).ok_or_else(|| HostError::Engine("a session outlived its call".to_owned()))
+    Arc::get_mut(overlay).ok_or_else(outlived)
+}
+
+fn outlived() -> HostError {
+    HostError::Engine("a session outlived its call".to_owned())
 }
 
 /// What an event's outcome says of one plugin.
