@@ -136,7 +136,8 @@ fn check_range(entries: &[Logged], cuts: RangeCuts<'_>) -> Result<(), HostError>
             return Err(HostError::Range(pair[1].index));
         }
     }
-    let placed = |entry: &&Logged| entry.event.as_ref().is_none_or(|event| event.index == entry.index && event.depth == 0);
+    let placed =
+        |entry: &&Logged| entry.event.as_ref().is_none_or(|event| event.index == entry.index && event.depth == 0);
     if let Some(entry) = entries.iter().find(|entry| !placed(entry)) {
         return Err(HostError::Range(entry.index));
     }

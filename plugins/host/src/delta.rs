@@ -7,9 +7,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use tally_merkle::sparse::{
-    CHANGES_MAX, PageId, PageStore, StateChange, StateNode, StatesRoot, tree_change, update,
-};
+use tally_merkle::sparse::{CHANGES_MAX, PageId, PageStore, StateChange, StateNode, StatesRoot, tree_change, update};
 use tally_protocol::id::{Index, PluginId, Stream};
 
 use crate::apply::FreshList;
@@ -153,12 +151,7 @@ impl Delta {
 }
 
 /// Changes a tree, in as many updates as it takes.
-fn change(
-    trees: &dyn Trees,
-    tree: TreeName,
-    cleared: bool,
-    changes: &[StateChange],
-) -> Result<TreeDelta, HostError> {
+fn change(trees: &dyn Trees, tree: TreeName, cleared: bool, changes: &[StateChange]) -> Result<TreeDelta, HostError> {
     let mut root = if cleared { StateNode::EMPTY } else { trees.root(&tree)? };
     let mut pages = Pages { trees, tree, changed: BTreeMap::new() };
     for changes in changes.chunks(CHANGES_MAX) {
@@ -183,7 +176,8 @@ impl PageStore for Pages<'_> {
 
     fn pages(&self, ids: &[PageId]) -> Result<Vec<Option<Bytes>>, StateError> {
         let stored: Vec<PageId> = ids.iter().filter(|id| !self.changed.contains_key(*id)).copied().collect();
-        let mut stored = if stored.is_empty() { Vec::new() } else { self.trees.pages(&self.tree, &stored)? }.into_iter();
+        let mut stored =
+            if stored.is_empty() { Vec::new() } else { self.trees.pages(&self.tree, &stored)? }.into_iter();
         Ok(ids
             .iter()
             .map(|id| match self.changed.get(id) {

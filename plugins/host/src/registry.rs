@@ -309,7 +309,9 @@ mod tests {
 
     #[test]
     fn a_pattern_hears_its_type_or_what_is_behind_its_dot() {
-        assert!(hears("order.placed", "order.placed") && hears("order.*", "order.placed") && hears("*", "order.placed"));
+        assert!(
+            hears("order.placed", "order.placed") && hears("order.*", "order.placed") && hears("*", "order.placed")
+        );
         assert!(hears("order.*", "order.a.b"));
         assert!(!hears("order.placed", "order.placed2") && !hears("order.placed", "order"));
         assert!(!hears("order.*", "order") && !hears("order.*", "order.") && !hears("order.*", "orders.placed"));

@@ -25,11 +25,7 @@ const FLOORS: &[Floor] = &[
     Floor { package: "tally-plugin", folder: "sdk/plugin", may_use: &[] },
     // floor 2
     Floor { package: "tally-verify", folder: "sdk/verify", may_use: &["tally-protocol", "tally-merkle"] },
-    Floor {
-        package: "tally-plugin-host",
-        folder: "plugins/host",
-        may_use: &["tally-protocol", "tally-merkle"],
-    },
+    Floor { package: "tally-plugin-host", folder: "plugins/host", may_use: &["tally-protocol", "tally-merkle"] },
     Floor {
         package: "tally-core",
         folder: "sequencer/core",

@@ -83,7 +83,8 @@ fn writes_of(parts: &[Part]) -> WritesHash {
         (Some(part), None) => ordered(&part.writes),
         _ => {
             // Of several writes to one key the last counts.
-            let all: BTreeMap<Bytes, Option<Bytes>> = parts.iter().flat_map(|part| part.writes.iter().cloned()).collect();
+            let all: BTreeMap<Bytes, Option<Bytes>> =
+                parts.iter().flat_map(|part| part.writes.iter().cloned()).collect();
             ordered(&all.into_iter().collect::<Vec<_>>())
         }
     }

@@ -53,12 +53,7 @@ pub(super) struct End {
 }
 
 impl<'e, M: Machine> Runner<'e, M> {
-    pub(super) fn new(
-        ready: Ready<M>,
-        standing: &Standing,
-        overlay: Arc<Overlay>,
-        events: &[&'e Arc<Event>],
-    ) -> Self {
+    pub(super) fn new(ready: Ready<M>, standing: &Standing, overlay: Arc<Overlay>, events: &[&'e Arc<Event>]) -> Self {
         let Ready { instance, contract } = ready;
         let heard = |(_, event): &(usize, &'e Arc<Event>)| contract.hears(&event.event_type);
         let own = events.iter().copied().enumerate().filter(heard).collect();

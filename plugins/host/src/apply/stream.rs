@@ -167,4 +167,3 @@ impl<'e, 'r, M: Machine> StreamRun<'e, 'r, M> {
         Ok(records)
     }
 }
-

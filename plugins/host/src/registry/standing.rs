@@ -138,9 +138,7 @@ mod tests {
 
     fn stops_at(failing: impl Iterator<Item = (u64, bool)>) -> Option<u64> {
         let mut failures = Vec::new();
-        failing
-            .filter_map(|(at, failed)| count_failure(&mut failures, Sequence::new(at), failed).then_some(at))
-            .next()
+        failing.filter_map(|(at, failed)| count_failure(&mut failures, Sequence::new(at), failed).then_some(at)).next()
     }
 
     #[test]

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod host;
+pub(crate) mod ledger;
+pub(crate) mod script;
 pub(crate) mod second;
 
 use tally_plugin_host::instrument::instrument;
