@@ -274,7 +274,7 @@ impl<'w, L: Loader> Work<'w, L> {
     fn start(&mut self, at: usize, target: Stream, binding: Binding, from: Option<u32>) -> Result<(), HostError> {
         let index = self.entries[at].index;
         let place = (target, binding.plugin.clone());
-        let started = match self.registry.load(&target, &binding) {
+        let started = match self.registry.load_approved(&target, &binding) {
             Ok(Ready { instance, contract }) => self.enter(index, &place, &instance, from, &binding, contract)?,
             Err(LoadError::Host(error)) => return Err(error),
             // Every host of this profile says so; what ran goes on.

@@ -14,7 +14,7 @@ use tally_protocol::control::ControlError;
 use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{Index, PluginId, Sequence, Stream};
 use tally_protocol::plugin_event::{Binding, PluginEvent};
-use tally_protocol::plugin_life::{Agents, LifeRefusal, Moment, PluginRegister};
+use tally_protocol::plugin_life::{Agents, LifeRefusal, Moment, PluginRegister, ReleaseStatus};
 use tally_protocol::release::Review;
 
 use crate::engine::{Engine, Program};
@@ -94,7 +94,7 @@ impl Contract {
 #[derive(Debug, Clone)]
 pub struct Bound {
     pub(crate) standing: Standing,
-    /// None as long as nothing of it ever ran.
+    /// None unless it ran since the registry was made.
     pub(crate) contract: Option<Arc<Contract>>,
 }
 
@@ -105,7 +105,7 @@ impl Bound {
         &self.standing
     }
 
-    /// What it may do and hears; none as long as its `init` was never accepted.
+    /// What it may do and hears; none unless it ran since the registry was made.
     #[must_use]
     pub fn contract(&self) -> Option<&Contract> {
         self.contract.as_deref()
@@ -164,24 +164,18 @@ impl<L: Loader> Registry<L> {
     ) -> Result<Self, HostError> {
         let mut registry = Self { register, bound: BTreeMap::new(), halted: false, ..self };
         for (stream, standing) in standings {
+            // What does not run is loaded when it begins again.
             let contract = match standing.status {
-                Status::Failed => None,
-                Status::Running | Status::Quarantined => registry.contract_of(&stream, &standing)?,
+                Status::Running => Some(registry.load(&stream, &standing.binding)),
+                Status::Quarantined | Status::Failed => None,
             };
+            let contract = contract.transpose().map_err(|error| error.halt(&standing.binding.plugin))?;
+            let contract = contract.map(|ready| ready.contract);
             let bound = registry.bound.entry(stream).or_default();
             bound.push(Bound { standing, contract });
             bound.sort_by_key(|bound| bound.standing.installed);
         }
         Ok(registry)
-    }
-
-    fn contract_of(&mut self, stream: &Stream, standing: &Standing) -> Result<Option<Arc<Contract>>, HostError> {
-        match self.load(stream, &standing.binding) {
-            Ok(ready) => Ok(Some(ready.contract)),
-            // Of a revoked release nothing runs, so nothing need be known.
-            Err(LoadError::Unfit(_)) if standing.status == Status::Quarantined => Ok(None),
-            Err(error) => Err(error.halt(&standing.binding.plugin)),
-        }
     }
 
     /// What may be wished: releases, bindings and their histories.
@@ -207,10 +201,31 @@ impl<L: Loader> Registry<L> {
     /// # Errors
     /// It could not.
     pub fn vet(&mut self, stream: &Stream, binding: &Binding) -> Result<(), LoadError> {
-        self.load(stream, binding).map(|_| ())
+        self.load_approved(stream, binding).map(|_| ())
     }
 
-    /// A binding's program with what it may do, verified from the release down.
+    /// A running binding's program, to ask it things; none if it does not run.
+    ///
+    /// # Errors
+    /// The host cannot go on.
+    pub fn open(&mut self, stream: &Stream, plugin: &PluginId) -> Result<Option<Instance<L::Machine>>, HostError> {
+        let running = self.find(stream, plugin).filter(|bound| bound.standing.status == Status::Running);
+        let Some(binding) = running.map(|bound| bound.standing.binding.clone()) else { return Ok(None) };
+        let ready = self.load(stream, &binding).map_err(|error| error.halt(plugin))?;
+        Ok(Some(ready.instance))
+    }
+
+    /// What is about to begin: its release is approved now.
+    pub(crate) fn load_approved(&mut self, stream: &Stream, binding: &Binding) -> Result<Ready<L::Machine>, LoadError> {
+        let ready = self.load(stream, binding)?;
+        let registry = binding.registry.stream(stream.tenant);
+        let record = self.register.release(&registry, &binding.plugin, binding.version);
+        let approved = record.is_some_and(|record| record.status() == ReleaseStatus::Approved);
+        if approved { Ok(ready) } else { Err(Unfit::NotApproved.into()) }
+    }
+
+    /// A binding's program with what it may do, verified from the release down. What runs may be revoked by now: it is
+    /// still given the events before that.
     pub(crate) fn load(&mut self, stream: &Stream, binding: &Binding) -> Result<Ready<L::Machine>, LoadError> {
         let registry = binding.registry.stream(stream.tenant);
         let record = self.register.release(&registry, &binding.plugin, binding.version);

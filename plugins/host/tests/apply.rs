@@ -159,3 +159,38 @@ fn a_range_that_is_none_is_refused_and_changes_nothing() {
     moved[2].event = world.log[3].event.clone();
     assert!(matches!(run.range(&moved, RangeCuts::Live), Err(HostError::Range(at)) if at == Index::new(2)));
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn what_an_event_costs_beside_its_guest() {
+    let idle = r#"(func (export "run")
+        (loop $next_event
+          (call $next (i32.const 16))
+          (if (i32.load (i32.const 16)) (then (call $accept) (br $next_event)))))"#;
+    let mut world = World::new();
+    let release = world.publish(&plugin(&manifest("p", "1.0.0", 1, &["thing.*"], "{}"), idle));
+    world.install(stream(1), &release);
+    let first = world.log.len();
+    let body = format!("\"{}\"", "x".repeat(498));
+    for _ in 0..4_096 {
+        world.push(stream(1), "thing.done", body.as_bytes());
+    }
+    let mut run = world.run(&[first, 4_096]);
+    let instance = run.registry.open(&stream(1), &id("p")).unwrap().expect("it runs");
+    let (range, nothing) = (&world.log[first..], std::sync::Arc::new(common::host::State::new()));
+    let events: Vec<_> = range.iter().filter_map(|entry| entry.event.clone()).collect();
+    let best = |work: &mut dyn FnMut()| {
+        let once = |_| {
+            let start = std::time::Instant::now();
+            work();
+            start.elapsed().as_nanos() / 4_096
+        };
+        (0..200).map(once).min().expect("some")
+    };
+    let bare = best(&mut || {
+        let given = events.clone();
+        drop(instance.apply_shared(given, nothing.clone(), tally_plugin_host::instance::Cuts::Live).unwrap());
+    });
+    let whole = best(&mut || run.range(range, RangeCuts::Live).unwrap());
+    println!("pull loop with its guest {bare} ns, outcome and delta and all {whole} ns per event of 500 bytes");
+}

@@ -42,6 +42,12 @@ fn thing(world: &mut World) -> tally_protocol::id::Index {
     world.push(stream(1), "thing.done", b"{}")
 }
 
+fn push_many(world: &mut World, count: usize, script: &str) {
+    for _ in 0..count {
+        world.push(stream(1), "t.a", &body(script));
+    }
+}
+
 /// The run, which must be the same however ranges are split.
 fn run(world: &World) -> Run {
     let whole = world.run_whole();
@@ -216,12 +222,12 @@ fn a_revocation_stops_the_release_that_runs_even_where_an_upgrade_from_it_was_tr
 fn sixteen_failures_in_a_row_stop_a_binding_by_the_log_alone() {
     let mut world = world(&[stream(1)], [0, 1, 2]);
     let near = QUARANTINE_FAILURES - 1;
-    (0..near).for_each(|_| drop(world.push(stream(1), "t.a", &body("t"))));
+    push_many(&mut world, near, "t");
     let saved = world.push(stream(1), "t.a", &body("c"));
-    (0..near).for_each(|_| drop(world.push(stream(1), "t.a", &body("ct"))));
+    push_many(&mut world, near, "ct");
     // A refusal of its own is no failure.
     world.push(stream(1), "t.a", &body("r"));
-    (0..near).for_each(|_| drop(world.push(stream(1), "t.a", &body("ct"))));
+    push_many(&mut world, near, "ct");
     // The last one comes by an emit, and counts the same.
     let last = world.push(stream(1), "t.b", &body("ceat"));
     let (unheard, others) = (world.push(stream(1), "t.a", &body("c")), world.push(stream(1), "t.z", &body("c")));
@@ -309,9 +315,9 @@ fn a_plugin_event_that_the_state_does_not_allow_changes_nothing() {
 #[test]
 fn a_restart_from_standings_goes_on_as_if_there_had_been_none() {
     let mut world = world(&[stream(1), stream(2)], [2, 0, 1]);
-    (0..10).for_each(|_| drop(world.push(stream(1), "t.a", &body("ct"))));
+    push_many(&mut world, 10, "ct");
     let (cut, register) = (world.log.len(), world.register.clone());
-    (0..10).for_each(|_| drop(world.push(stream(1), "t.a", &body("ct"))));
+    push_many(&mut world, 10, "ct");
     world.push(stream(1), "t.z", &body("cfac"));
     let (first, rest): (&[Logged], &[Logged]) = world.log.split_at(cut);
     let mut run = Run { memory: Memory::new(), ranges: Vec::new(), registry: world.registry() };

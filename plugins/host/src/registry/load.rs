@@ -11,7 +11,7 @@ use tally_protocol::hash::{LedgerId, ProfileId, ReleaseHash};
 use tally_protocol::id::PluginId;
 use tally_protocol::outcome::OutcomeCode;
 use tally_protocol::plugin_event::Binding;
-use tally_protocol::plugin_life::{ReleaseRecord, ReleaseStatus};
+use tally_protocol::plugin_life::ReleaseRecord;
 use tally_protocol::release::{ReleaseError, attestation_holds};
 
 use super::{Contract, Loader, Modules};
@@ -121,9 +121,6 @@ impl<M: crate::instance::Machine + Clone> Programs<M> {
     ) -> Result<(M, Arc<Manifest>), LoadError> {
         let limits = limits_of(binding)?;
         let record = check_release(record, binding)?;
-        if record.status() != ReleaseStatus::Approved {
-            return Err(Unfit::NotApproved.into());
-        }
         let key = (binding.release, binding.profile);
         self.uses += 1;
         if let Some(kept) = self.kept.get_mut(&key) {
