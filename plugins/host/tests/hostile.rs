@@ -369,3 +369,18 @@ fn the_counted_walls_stand_before_the_engine_s_own_at_the_largest_limits() {
         assert_eq!(codes(&steps), [code], "{work}");
     }
 }
+
+#[test]
+fn the_largest_shape_that_validates_loads_and_runs() {
+    let functions = "(func)".repeat(9_990);
+    let named: String = (14..9_990).map(|function| format!("{function} ")).collect();
+    let globals = "(global (mut i64) (i64.const 0))".repeat(1_000);
+    let wasm = guest(&format!(
+        "{globals} (table 16384 16384 funcref) (elem (i32.const 0) func {named}) {functions}
+         (func (export \"run\")
+           (loop $next_event
+             (call $next (i32.const 16))
+             (if (i32.load (i32.const 16)) (then (call $add_to_count) (call $accept) (br $next_event)))))"
+    ));
+    assert_eq!(codes(&steps_of(&wasm, 2)), ["accepted", "accepted"]);
+}
