@@ -208,7 +208,10 @@ fn a_neighbour_s_steps_do_not_know_of_a_hostile_guest() {
 fn init_of(body: &str) -> Chunk {
     let trio =
         Trio::new(&guest(&format!("(func (export \"init\") (param i32 i32) (result i32) {body})")), Limits::default());
-    trio.each(|i| i.init(b"{}", empty()).unwrap(), |i| i.init(b"{}", empty()).unwrap())
+    trio.each(
+        |i| i.init(b"{}", empty()).expect("the host goes on"),
+        |i| i.init(b"{}", empty()).expect("the host goes on"),
+    )
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod host;
+#[allow(clippy::unwrap_used, reason = "an engine of the tests panics as the test does")]
 pub(crate) mod second;
 
 use tally_plugin_host::instrument::instrument;
