@@ -88,7 +88,7 @@ impl StateTree {
         let writes: Vec<_> = names.iter().map(|name| (name.as_bytes(), Some(value.as_bytes()))).collect();
         let (wall, cpu) = (Instant::now(), own_thread_nanos());
         let changes = StateChange::many(&writes);
-        let updated = update(&self.pages, &self.root, &changes).map_err(|error| error.to_string())?;
+        let updated = update(&self.pages, &self.root, &changes).map_err(|error| format!("{error}"))?;
         let (cpu, wall) = (own_thread_nanos() - cpu, wall.elapsed().as_secs_f64());
         let bytes = updated.pages.iter().filter_map(|(_, page)| page.as_ref()).map(Vec::len).sum();
         let pages = updated.pages.len();
@@ -140,9 +140,9 @@ impl StateTree {
             let is_present = at % 2 == 0;
             let key = state_key(name(if is_present { picked[0] } else { pick + self.leaves }).as_bytes());
             let start = own_thread_nanos();
-            let proof = prove(&self.pages, &self.root, &key).map_err(|error| error.to_string())?;
+            let proof = prove(&self.pages, &self.root, &key).map_err(|error| format!("{error}"))?;
             let made = own_thread_nanos();
-            proof.verify(&self.root, &key, is_present.then_some(&value)).map_err(|error| error.to_string())?;
+            proof.verify(&self.root, &key, is_present.then_some(&value)).map_err(|error| format!("{error}"))?;
             make += made - start;
             check += own_thread_nanos() - made;
             bytes += proof.encode().len();

@@ -92,7 +92,8 @@ fn config(instances: u32, optimisation: Optimisation) -> Config {
     pool.max_tables_per_module(1);
     pool.max_memory_size(memory_bytes);
     pool.table_elements(usize::try_from(SHAPE.table_entries).unwrap_or(usize::MAX));
-    pool.max_core_instance_size(64 * 1024);
+    // A reference for each function that a table can name, and the globals: the largest shape needs a third of it.
+    pool.max_core_instance_size(1024 * 1024);
     // What a small guest touches stays mapped between instances; it is zeroed, not given back.
     pool.linear_memory_keep_resident(256 * 1024);
     pool.table_keep_resident(16 * 1024);

@@ -222,6 +222,7 @@ impl<'l> Rewriter<'l> {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
 fn rewriting<E: core::fmt::Debug>(error: wasm_encoder::reencode::Error<E>) -> ModuleError {
     ModuleError { refusal: Refusal::Invalid(format!("cannot be rewritten: {error:?}")), at: 0 }
 }

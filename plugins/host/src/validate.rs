@@ -86,6 +86,7 @@ pub fn validate_again(wasm: &[u8]) -> Result<(), ModuleError> {
     Validator::new_with_features(FEATURES).validate_all(wasm).map(|_| ()).map_err(invalid)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]
 pub(crate) fn invalid(error: wasmparser::Error) -> ModuleError {
     ModuleError { refusal: Refusal::Invalid(error.message().to_owned()), at: error.offset() }
 }

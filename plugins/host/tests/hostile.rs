@@ -208,7 +208,10 @@ fn a_neighbour_s_steps_do_not_know_of_a_hostile_guest() {
 fn init_of(body: &str) -> Chunk {
     let trio =
         Trio::new(&guest(&format!("(func (export \"init\") (param i32 i32) (result i32) {body})")), Limits::default());
-    trio.each(|i| i.init(b"{}", empty()).unwrap(), |i| i.init(b"{}", empty()).unwrap())
+    trio.each(
+        |i| i.init(b"{}", empty()).expect("the host goes on"),
+        |i| i.init(b"{}", empty()).expect("the host goes on"),
+    )
 }
 
 #[test]
@@ -327,4 +330,60 @@ fn a_record_that_does_not_fit_what_happens_is_found() {
     assert_eq!(codes(&more), codes(&steps));
     let found = trio.apply(events(4), &State::new(), Cuts::Recorded(&[true, false, false, false]));
     assert!(matches!(found, Err(HostError::Cut { index: 103 })), "{found:?}");
+}
+
+#[test]
+fn the_stack_ends_at_the_same_depth_on_every_engine() {
+    // A frame of `$recurse` costs 88; `run` has the first one, of one local and a few operands.
+    let about = 65_536 / 88;
+    let code = |depth: i32| {
+        let wasm = looped(&format!("(call $recurse (i32.const {depth}))"));
+        codes(&steps_of(&wasm, 1)).remove(0)
+    };
+    let ends: Vec<String> = (about - 5..=about + 1).map(code).collect();
+    let passed = ends.iter().take_while(|code| *code == "accepted").count();
+    assert!((1..ends.len()).contains(&passed), "{ends:?}");
+    assert!(ends[passed..].iter().all(|code| code == "stack_exceeded"), "{ends:?}");
+}
+
+#[test]
+fn the_counted_walls_stand_before_the_engine_s_own_at_the_largest_limits() {
+    let mut wide = String::from("(func $wide (param i32) (local ");
+    wide.push_str(&"i64 ".repeat(2_000));
+    wide.push_str(") (call $wide (local.get 0)))");
+    for (more, work, code) in [
+        ("", "(call $recurse (i32.const 1000000))", "stack_exceeded"),
+        ("(func $plain (call $plain))", "(call $plain)", "stack_exceeded"),
+        (wide.as_str(), "(call $wide (i32.const 0))", "stack_exceeded"),
+        ("", "(loop $l (br $l))", "out_of_gas"),
+        ("", "(loop $l (br_if $l (i32.const 1)))", "out_of_gas"),
+        ("(func $f)", "(loop $l (call $f) (br $l))", "out_of_gas"),
+        ("(func $g (local i64 i64 i64 i64))", "(loop $l (call $g) (br $l))", "out_of_gas"),
+        ("", "(loop $l (block (block (block (br_table 0 1 2 (i32.const 1))))) (br $l))", "out_of_gas"),
+        ("", "(loop $l (if (i32.const 0) (then) (else (nop))) (br $l))", "out_of_gas"),
+        ("", "(loop $l (memory.fill (i32.const 8192) (i32.const 1) (i32.const 7)) (br $l))", "out_of_gas"),
+        ("", "(loop $l (drop (memory.grow (i32.const 0))) (br $l))", "out_of_gas"),
+    ] {
+        let limits = Limits { gas: Limits::CAPS.gas, stack_units: Limits::CAPS.stack_units, ..Limits::default() };
+        let wasm = guest(&format!(
+            "{more} (func (export \"run\") (local $i i32) (call $next (i32.const 16)) {work} (call $accept))"
+        ));
+        let steps = Trio::new(&wasm, limits).apply(events(1), &State::new(), Cuts::Live).unwrap();
+        assert_eq!(codes(&steps), [code], "{work}");
+    }
+}
+
+#[test]
+fn the_largest_shape_that_validates_loads_and_runs() {
+    let functions = "(func)".repeat(9_990);
+    let named: String = (14..9_990).map(|function| format!("{function} ")).collect();
+    let globals = "(global (mut i64) (i64.const 0))".repeat(1_000);
+    let wasm = guest(&format!(
+        "{globals} (table 16384 16384 funcref) (elem (i32.const 0) func {named}) {functions}
+         (func (export \"run\")
+           (loop $next_event
+             (call $next (i32.const 16))
+             (if (i32.load (i32.const 16)) (then (call $add_to_count) (call $accept) (br $next_event)))))"
+    ));
+    assert_eq!(codes(&steps_of(&wasm, 2)), ["accepted", "accepted"]);
 }

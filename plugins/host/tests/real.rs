@@ -34,7 +34,7 @@ fn module(name: &str) -> Vec<u8> {
 }
 
 fn manifest(wasm: &[u8]) -> Manifest {
-    let nothing = Grant::nothing(LEDGER, PluginId::new("unknown").unwrap());
+    let nothing = Grant::nothing(LEDGER, PluginId::new("unknown").expect("an id"));
     Instance::new(program(wasm, &Limits::default()), nothing).describe().expect("it describes itself")
 }
 
@@ -145,7 +145,7 @@ fn compare<P: Plugin>(name: &str, given: &[TestEvent], queries: &[&[u8]], cut: u
     assert_eq!(left, state);
     for query in queries {
         let answer = |found: Result<(Vec<u8>, Vec<LogLine>), AskError>| {
-            found.map(|(bytes, _)| bytes).map_err(|error| error.to_string())
+            found.map(|(bytes, _)| bytes).map_err(|error| format!("{error}"))
         };
         let found = trio.each(
             |instance| answer(instance.query(query, view(&state))),
@@ -258,8 +258,8 @@ fn the_migration_of_registry_is_the_same_under_the_host() {
     assert_eq!(state.len() + 150, whole.len());
     let migrate = |from: u32, state: &State| {
         trio.each(
-            |instance| instance.migrate(from, b"{}", view(state)).map_err(|error| error.to_string()),
-            |instance| instance.migrate(from, b"{}", view(state)).map_err(|error| error.to_string()),
+            |instance| instance.migrate(from, b"{}", view(state)).map_err(|error| format!("{error}")),
+            |instance| instance.migrate(from, b"{}", view(state)).map_err(|error| format!("{error}")),
         )
         .expect("the host goes on")
     };

@@ -1,7 +1,7 @@
 //! Listed items and their orders as queryable state: who offers what at which price, who bought it.
 //!
 //! Takes `catalog.item.listed`, `catalog.item.withdrawn` and `order.placed` as the demo signs them, gives two tables,
-//! five indexes and sums per currency, and answers the routes of [`routes`]. Refuses what breaks a rule of the market:
+//! five indexes and sums per currency, and answers the routes of `routes.rs`. Refuses what breaks a rule of the market:
 //! a listing that is another's, an order for something else than is offered (the codes are in the README).
 #![cfg_attr(target_arch = "wasm32", no_std)]
 

@@ -99,7 +99,7 @@ impl tally_plugin::Plugin for Script {
                 let (refuse, seen) = play(&mut step.state, event.body());
                 // What was read, in a place that a test can see.
                 if !refuse {
-                    step.emit("seen", &seen);
+                    step.emit("seen", &shown(&seen));
                 }
                 if refuse { Err(Reject::new("as_told")) } else { Ok(()) }
             }
@@ -192,6 +192,12 @@ fn event(kind: &str, body: &[u8]) -> TestEvent {
     TestEvent::new(kind, "thing", "1", body)
 }
 
+/// Bytes as the body of an emit, which is canonical JSON.
+fn shown(seen: &[u8]) -> Vec<u8> {
+    let hex: String = seen.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"").into_bytes()
+}
+
 proptest! {
     #[test]
     fn the_cache_shows_what_a_plain_map_shows_and_leaves_what_it_leaves(
@@ -216,7 +222,7 @@ proptest! {
                 map = before;
             } else {
                 prop_assert_eq!(&outcome.verdict, &Verdict::Accepted);
-                prop_assert_eq!(&outcome.emits[0].body, &seen);
+                prop_assert_eq!(&outcome.emits[0].body, &shown(&seen));
             }
             let state: BTreeMap<_, _> = map.iter().map(|(k, v)| (at(*k).as_bytes().to_vec(), vec![*v])).collect();
             prop_assert_eq!(&host.host().state, &state);

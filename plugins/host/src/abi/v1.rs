@@ -574,7 +574,7 @@ fn allocate<G: Guest>(guest: &mut G, align: i32, bytes: i32) -> Result<i32, Stop
     guest.session().allocating = true;
     let ptr = guest.allocate(align, bytes)?;
     guest.session().allocating = false;
-    if length(ptr) % length(align) != 0 {
+    if !length(ptr).is_multiple_of(length(align)) {
         return Err(Stop::TRAPPED);
     }
     read(guest, ptr, bytes)?;

@@ -173,7 +173,7 @@ impl<S: PageStore> Work<'_, S> {
         hash_leaves(&mut pages, ways.leaves.drain(..));
         let (spots, below): (Vec<Spot>, Vec<Task<'_>>) = ways.links.into_iter().unzip();
         for (spot, now) in spots.into_iter().zip(self.tasks(below)?) {
-            take_over(&mut pages[spot.page], spot.at, now);
+            take_over(&mut pages[spot.page], spot.at, &now);
         }
         settle(&mut pages, &ways.inner);
         for (page, task) in pages.iter().zip(tasks) {
@@ -338,8 +338,8 @@ fn check<E>(pages: &[Page], tasks: &[Task<'_>], inner: &[Spot]) -> Result<(), St
 }
 
 /// Puts what the page below has become into its link.
-fn take_over(page: &mut Page, at: u32, now: Now) {
-    match now {
+fn take_over(page: &mut Page, at: u32, now: &Now) {
+    match *now {
         Now::Same => {}
         Now::Empty => page.change(at, Slot::Empty, StateNode::EMPTY),
         Now::Leaf(leaf, hash) => page.change(at, Slot::Leaf(leaf), hash),

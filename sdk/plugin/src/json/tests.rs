@@ -119,7 +119,7 @@ proptest! {
         match logs {
             Ok(()) => prop_assert!(ours.is_ok(), "{}", String::from_utf8_lossy(&bytes)),
             Err(error) if ours.is_ok() => {
-                let why = format!("{:?}", error);
+                let why = format!("{error:?}");
                 let known = ["Number", "IntegerRange", "Nul"].iter().any(|kind| why.contains(kind));
                 prop_assert!(known, "{}: {why}", String::from_utf8_lossy(&bytes));
             }

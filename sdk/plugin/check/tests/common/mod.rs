@@ -22,7 +22,7 @@ pub(crate) fn listing(agent: u8, sku: &str, name: &str, price: u64, bytes: u8) -
         .text("sha256", &format!("{bytes:02x}").repeat(32))
         .number("size_bytes", 1_000)
         .number("price_cents", price)
-        .text("currency", if price % 2 == 0 { "EUR" } else { "USD" });
+        .text("currency", if price.is_multiple_of(2) { "EUR" } else { "USD" });
     TestEvent::new("catalog.item.listed", "item", sku, body.finish()).by(agent)
 }
 
@@ -37,7 +37,7 @@ pub(crate) fn order(buyer: u8, id: &str, sku: &str, seller: u8, quantity: u64, p
         .text("seller", &agent_text(seller))
         .number("quantity", quantity)
         .number("total_cents", quantity * price)
-        .text("currency", if price % 2 == 0 { "EUR" } else { "USD" });
+        .text("currency", if price.is_multiple_of(2) { "EUR" } else { "USD" });
     TestEvent::new("order.placed", "order", id, body.finish()).by(buyer)
 }
 
