@@ -6,11 +6,12 @@ mod common;
 use common::ledger::{World, id, manifest, plugin, stream};
 use common::script::{Model, body, limited, script, world};
 use proptest::prelude::*;
+use tally_merkle::sparse::{MemoryPages, StateChange, StateNode, tree_change, update};
 use tally_plugin_host::apply::RangeCuts;
 use tally_plugin_host::error::HostError;
 use tally_plugin_host::memory::Memory;
 use tally_protocol::hash::StatesRoot;
-use tally_protocol::id::Index;
+use tally_protocol::id::{Index, PluginId, Stream};
 
 const ORDERS: [[usize; 3]; 3] = [[0, 1, 2], [2, 0, 1], [1, 2, 0]];
 
@@ -25,6 +26,20 @@ fn grown(order: [usize; 3], events: &[(u8, char, String)]) -> World {
         world.push(stream(*number), &format!("t.{to}"), &body(script));
     }
     world
+}
+
+/// The root over all of final keys and values, made at once.
+fn root_of(memory: &Memory) -> StatesRoot {
+    let root = |changes: &[StateChange]| match update(&MemoryPages::new(), &StateNode::EMPTY, changes) {
+        Ok(update) => update.root,
+        Err(error) => panic!("{error}"),
+    };
+    let tree = |(stream, plugin): &(Stream, PluginId)| {
+        let space = memory.space(stream, plugin);
+        let rows: Vec<_> = space.iter().map(|(key, value)| (&key[..], Some(&value[..]))).collect();
+        tree_change(stream, plugin, &root(&StateChange::many(&rows)))
+    };
+    root(&memory.places().into_iter().map(tree).collect::<Vec<_>>()).states_root()
 }
 
 proptest! {
@@ -67,6 +82,12 @@ proptest! {
         let (whole, split) = (world.run_whole(), world.run(&lengths));
         prop_assert_eq!(whole.uncut(), split.uncut());
         prop_assert_eq!(&whole.memory, &split.memory);
+        prop_assert_eq!(whole.memory.states_root(), root_of(&whole.memory));
+        let delta = &whole.ranges[0].delta;
+        prop_assert!(delta.effects.is_sorted_by_key(|asked| asked.index) && delta.log.is_sorted_by_key(|line| line.index));
+        prop_assert!(delta.spaces.windows(2).all(|pair| {
+            (pair[0].stream, &pair[0].plugin) < (pair[1].stream, &pair[1].plugin)
+        }));
         // And along the recorded cuts even `fresh` is the same, in one range of everything.
         let list = split.fresh_list(&world.log);
         let mut again = world.run(&[usize::MAX]);

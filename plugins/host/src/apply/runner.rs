@@ -17,8 +17,11 @@ use crate::error::HostError;
 use crate::instance::{Cuts, Instance, Machine};
 use crate::manifest::Capability;
 use crate::overlay::{Overlay, Write};
-use crate::registry::{Contract, Ready, Standing, Status, count_failure};
+use crate::registry::{Contract, QUARANTINE_FAILURES, Ready, Standing, Status, count_failure};
 use crate::session::{BindingStep, Emit, Event};
+
+/// How far a runner runs ahead at first: so much of a hostile guest's gas can be burned for nothing in a range.
+const FIRST_REACH: usize = 64;
 
 /// Whether its steps may have derived events.
 pub(super) fn may_emit(contract: &Contract) -> bool {
@@ -65,7 +68,7 @@ impl<'e, M: Machine> Runner<'e, M> {
             own,
             given: 0,
             ahead: VecDeque::new(),
-            reach: RANGE_ENTRIES_MAX,
+            reach: FIRST_REACH,
             ran: None,
             failures: standing.failures.clone(),
             quarantined: false,
@@ -213,6 +216,10 @@ impl<'e, M: Machine> Runner<'e, M> {
             return;
         }
         self.changed = true;
+        if failed {
+            // It may be stopped soon; what lies ahead of that would be for nothing.
+            self.reach = self.reach.min(QUARANTINE_FAILURES);
+        }
         if count_failure(&mut self.failures, sequence, failed) {
             self.quarantined = true;
             self.ahead.clear();
