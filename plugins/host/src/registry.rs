@@ -158,24 +158,38 @@ impl<L: Loader> Registry<L> {
     /// # Errors
     /// A module is missing or not what its release says, or a standing names what the register does not have.
     pub fn restore(
-        self,
+        mut self,
         register: PluginRegister,
         standings: impl IntoIterator<Item = (Stream, Standing)>,
     ) -> Result<Self, HostError> {
-        let mut registry = Self { register, bound: BTreeMap::new(), halted: false, ..self };
+        self.rewind(register, standings)?;
+        Ok(self)
+    }
+
+    /// [`Registry::restore`] in place: after a range that failed, to what is stored.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn rewind(
+        &mut self,
+        register: PluginRegister,
+        standings: impl IntoIterator<Item = (Stream, Standing)>,
+    ) -> Result<(), HostError> {
+        (self.register, self.bound, self.halted) = (register, BTreeMap::new(), true);
         for (stream, standing) in standings {
             // What does not run is loaded when it begins again.
             let contract = match standing.status {
-                Status::Running => Some(registry.load(&stream, &standing.binding)),
+                Status::Running => Some(self.load(&stream, &standing.binding)),
                 Status::Quarantined | Status::Failed => None,
             };
             let contract = contract.transpose().map_err(|error| error.halt(&standing.binding.plugin))?;
             let contract = contract.map(|ready| ready.contract);
-            let bound = registry.bound.entry(stream).or_default();
+            let bound = self.bound.entry(stream).or_default();
             bound.push(Bound { standing, contract });
             bound.sort_by_key(|bound| bound.standing.installed);
         }
-        Ok(registry)
+        self.halted = false;
+        Ok(())
     }
 
     /// What may be wished: releases, bindings and their histories.

@@ -12,7 +12,7 @@ use tally_merkle::sparse::StatesRoot;
 use tally_protocol::id::{Index, PluginId, Stream};
 use tally_protocol::outcome::{BindingOutcome, Outcome};
 
-use crate::apply::{FreshList, Keys, Logged, RANGE_ENTRIES_MAX, RangeCuts, apply};
+use crate::apply::{Applied, FreshList, Keys, Logged, RANGE_ENTRIES_MAX, RangeCuts, apply};
 use crate::error::HostError;
 use crate::memory::Memory;
 use crate::registry::{Loader, Registry};
@@ -122,42 +122,30 @@ pub enum ReplayError {
     Differs(#[from] Difference),
     /// The replay cannot go on; nothing is shown about the claim.
     #[error(transparent)]
-    Host(HostError),
-}
-
-impl From<HostError> for ReplayError {
-    fn from(error: HostError) -> Self {
-        match error {
-            // The host ran; what it was told to follow cannot be followed.
-            HostError::Recorded { index, plugin } => {
-                let (claimed, computed) = ("not to be followed".to_owned(), "otherwise".to_owned());
-                Self::Differs(Difference::Record { index, plugin, field: Field::Fresh, claimed, computed })
-            }
-            error => Self::Host(error),
-        }
-    }
+    Host(#[from] HostError),
 }
 
 /// A replay on its way.
-pub struct Replay<L: Loader> {
+pub struct Replay<L: Loader, K> {
     registry: Registry<L>,
+    keys: K,
     memory: Memory,
     waiting: VecDeque<(Logged, Outcome)>,
     /// Roots that are claimed, by the first entry that is not under them.
     roots: BTreeMap<Index, StatesRoot>,
 }
 
-impl<L: Loader> Replay<L> {
+impl<L: Loader, K: Keys + Clone> Replay<L, K> {
     /// From an empty registry: the log from its first entry.
     #[must_use]
-    pub fn new(registry: Registry<L>) -> Self {
-        Self::resume(registry, Memory::new())
+    pub fn new(registry: Registry<L>, keys: K) -> Self {
+        Self::resume(registry, keys, Memory::new())
     }
 
-    /// From a place that is trusted, with the registry and the state there.
+    /// From a place that is trusted, with the registry, the keys and the state there.
     #[must_use]
-    pub const fn resume(registry: Registry<L>, memory: Memory) -> Self {
-        Self { registry, memory, waiting: VecDeque::new(), roots: BTreeMap::new() }
+    pub const fn resume(registry: Registry<L>, keys: K, memory: Memory) -> Self {
+        Self { registry, keys, memory, waiting: VecDeque::new(), roots: BTreeMap::new() }
     }
 
     /// Claims a root over all before this entry, which is not pushed yet.
@@ -169,7 +157,7 @@ impl<L: Loader> Replay<L> {
     ///
     /// # Errors
     /// The first difference so far, or the host cannot go on.
-    pub fn push(&mut self, entry: Logged, claimed: Outcome, keys: &mut dyn Keys) -> Result<(), ReplayError> {
+    pub fn push(&mut self, entry: Logged, claimed: Outcome) -> Result<(), ReplayError> {
         if entry.leaf != claimed.event_leaf {
             return Err(Difference::Leaf { index: entry.index }.into());
         }
@@ -181,7 +169,7 @@ impl<L: Loader> Replay<L> {
         let furthest = cuts.iter().copied().find(|at| *at <= 2 * RANGE_ENTRIES_MAX);
         match (self.waiting.front(), furthest) {
             (Some((first, _)), None) => Err(Difference::NoCut { index: first.index }.into()),
-            (_, furthest) => self.execute(furthest.unwrap_or(0), &cuts, keys),
+            (_, furthest) => self.execute(furthest.unwrap_or(0), &cuts),
         }
     }
 
@@ -189,10 +177,10 @@ impl<L: Loader> Replay<L> {
     ///
     /// # Errors
     /// The first difference, or the host cannot go on.
-    pub fn finish(mut self, keys: &mut dyn Keys) -> Result<Memory, ReplayError> {
+    pub fn finish(mut self) -> Result<Memory, ReplayError> {
         let mut cuts = self.common_cuts();
         cuts.insert(0, self.waiting.len());
-        self.execute(self.waiting.len(), &cuts, keys)?;
+        self.execute(self.waiting.len(), &cuts)?;
         Ok(self.memory)
     }
 
@@ -216,7 +204,7 @@ impl<L: Loader> Replay<L> {
     }
 
     /// Executes so many entries, in pieces that end where a root is claimed.
-    fn execute(&mut self, count: usize, cuts: &[usize], keys: &mut dyn Keys) -> Result<(), ReplayError> {
+    fn execute(&mut self, count: usize, cuts: &[usize]) -> Result<(), ReplayError> {
         let Some(first) = self.waiting.front().map(|(entry, _)| entry.index) else { return Ok(()) };
         let (mut done, mut claimed) = (0, self.roots.split_off(&Index::new(first.get() + 1)));
         self.roots = claimed.split_off(&Index::new(first.get() + count as u64 + 1));
@@ -226,27 +214,60 @@ impl<L: Loader> Replay<L> {
             if !cuts.contains(&at) {
                 return Err(Difference::NoCut { index }.into());
             }
-            let computed = self.range(at - done, keys)?;
+            let computed = self.range(at - done)?;
             if computed != root {
                 return Err(Difference::StatesRoot { index, claimed: root, computed }.into());
             }
             done = at;
         }
-        self.range(count - done, keys).map(|_| ())
+        self.range(count - done).map(|_| ())
     }
 
     /// Executes so many entries; gives the root over all behind them.
-    fn range(&mut self, count: usize, keys: &mut dyn Keys) -> Result<StatesRoot, ReplayError> {
+    fn range(&mut self, count: usize) -> Result<StatesRoot, ReplayError> {
         let (entries, claims): (Vec<Logged>, Vec<Outcome>) = self.waiting.drain(..count).unzip();
-        let list = FreshList::of(entries.iter().map(|entry| entry.index).zip(&claims));
-        let cuts = RangeCuts::Recorded(&list);
-        let applied = apply(&mut self.registry, &entries, keys, &self.memory, cuts)?;
+        let (applied, unfollowed) = self.follow(&entries, &claims)?;
         for ((entry, claimed), computed) in entries.iter().zip(&claims).zip(&applied.outcomes) {
             compare(entry.index, claimed, computed)?;
+        }
+        if let Some(difference) = unfollowed {
+            return Err(difference.into());
         }
         let states = applied.delta.trees(&self.memory)?;
         self.memory.take(&applied.delta, &states);
         Ok(states.root)
+    }
+
+    /// Applies a range, or what of it comes before the first claimed cut that cannot be followed. Streams are applied one
+    /// after the other, so what is found first need not be what comes first in the log.
+    fn follow(&mut self, entries: &[Logged], claims: &[Outcome]) -> Result<(Applied, Option<Difference>), HostError> {
+        let list = FreshList::of(entries.iter().map(|entry| entry.index).zip(claims));
+        let (register, keys) = (self.registry.register().clone(), self.keys.clone());
+        let (mut end, mut found) = (entries.len(), None);
+        loop {
+            let cuts = RangeCuts::Recorded(&list);
+            match apply(&mut self.registry, &entries[..end], &mut self.keys, &self.memory, cuts) {
+                Err(HostError::Recorded { index, plugin }) => {
+                    let at = entries[..end].iter().position(|entry| entry.index == index);
+                    end = at.ok_or(HostError::Range(index))?;
+                    found = Some(unfollowed(index, plugin, &claims[end]));
+                    self.registry.rewind(register.clone(), self.memory.standings())?;
+                    self.keys = keys.clone();
+                }
+                applied => return Ok((applied?, found)),
+            }
+        }
+    }
+}
+
+/// A claimed cut that cannot be followed.
+fn unfollowed(index: Index, plugin: PluginId, claimed: &Outcome) -> Difference {
+    match claimed.bindings.iter().find(|binding| binding.plugin == plugin) {
+        None => Difference::Missing { index, plugin },
+        Some(binding) => {
+            let (claimed, computed) = (binding.fresh.to_string(), (!binding.fresh).to_string());
+            Difference::Record { index, plugin, field: Field::Fresh, claimed, computed }
+        }
     }
 }
 

@@ -42,12 +42,12 @@ fn claim(world: &World, lengths: &[usize]) -> (Claim, Run) {
 }
 
 fn replay(claim: &Claim) -> Result<Memory, ReplayError> {
-    let mut replay = Replay::new(claim.world.registry());
+    let mut replay = Replay::new(claim.world.registry(), Known);
     claim.roots.iter().for_each(|(before, root)| replay.claim_root(*before, *root));
     for (entry, outcome) in claim.world.log.iter().zip(&claim.outcomes) {
-        replay.push(entry.clone(), outcome.clone(), &mut Known)?;
+        replay.push(entry.clone(), outcome.clone())?;
     }
-    replay.finish(&mut Known)
+    replay.finish()
 }
 
 fn difference(claim: &Claim) -> Difference {
@@ -159,6 +159,23 @@ fn an_instance_that_is_claimed_to_survive_its_trap_is_named() {
     claim.outcomes[next].bindings[0].fresh = false;
     assert!(matches!(difference(&claim), Difference::Record { index, plugin, field: Field::Fresh, .. }
         if index.get() == next as u64 && plugin == id("a")));
+}
+
+#[test]
+fn of_two_lies_the_first_in_the_log_is_named_whatever_stream_it_is_in() {
+    let (world, _) = some_world();
+    let (mut claim, _) = claim(&world, &[100]);
+    let traps: Vec<usize> = (0..claim.outcomes.len())
+        .filter(|at| claim.outcomes[*at].bindings.first().is_some_and(|b| b.code == OutcomeCode::Trapped))
+        .collect();
+    let [one, two] = traps[..] else { panic!("one in each stream: {traps:?}") };
+    assert_eq!(two, one + 1);
+    // The instance of stream 1 is claimed to survive, which stops the run; stream 2 has less gas, one event before that.
+    claim.outcomes[one + 2].bindings[0].fresh = false;
+    claim.outcomes[two].bindings[0].gas = 7;
+    assert!(
+        matches!(difference(&claim), Difference::Record { index, field: Field::Gas, .. } if index.get() == two as u64)
+    );
 }
 
 #[test]
