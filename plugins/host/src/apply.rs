@@ -359,7 +359,7 @@ impl<'w, L: Loader> Work<'w, L> {
         let mut runners = Vec::with_capacity(bound.len());
         for bound in bound {
             let hears = |event: &&'e Arc<Event>| bound.contract().is_some_and(|c| c.hears(&event.event_type));
-            if !derived && !events.iter().any(|event| hears(event)) {
+            if !derived && !events.iter().any(hears) {
                 continue;
             }
             let binding = &bound.standing().binding;

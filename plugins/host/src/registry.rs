@@ -14,7 +14,7 @@ use tally_protocol::control::ControlError;
 use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{Index, PluginId, Sequence, Stream};
 use tally_protocol::plugin_event::{Binding, PluginEvent};
-use tally_protocol::plugin_life::{Agents, LifeRefusal, Moment, PluginRegister, ReleaseStatus};
+use tally_protocol::plugin_life::{Agents, Installed, LifeRefusal, Moment, PluginRegister, ReleaseStatus};
 use tally_protocol::release::Review;
 
 use crate::engine::{Engine, Program};
@@ -307,7 +307,7 @@ impl<L: Loader> Registry<L> {
                 let runs = &bound.standing.binding;
                 let of_it = runs.release == review.release && runs.registry.stream(stream.tenant) == *registry;
                 let wished = self.register.installed(stream, &review.plugin);
-                if of_it || wished.is_some_and(|wished| wished.is_quarantined()) {
+                if of_it || wished.is_some_and(Installed::is_quarantined) {
                     stopped.push((*stream, review.plugin.clone()));
                 }
             }

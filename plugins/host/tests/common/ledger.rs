@@ -14,7 +14,7 @@ use tally_plugin_host::registry::Registry;
 use tally_plugin_host::session::{Event, Grant};
 use tally_protocol::hash::{self, LeafHash, LedgerId, ModuleHash, PayloadHash, ReportHash};
 use tally_protocol::id::{AgentId, EventId, Index, KeyId, PluginId, Sequence, StoreId, Stream, TenantId};
-use tally_protocol::jcs;
+use tally_protocol::jcs::{self, Value};
 use tally_protocol::key::{PublicKey, SigningKey};
 use tally_protocol::outcome::Outcome;
 use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry as Which, Submission};
@@ -272,10 +272,10 @@ impl World {
 /// A release that claims what a manifest says.
 pub(crate) fn release(wasm: &[u8], manifest: &[u8]) -> Release {
     let value = jcs::parse(manifest).expect("JSON");
-    let text = |name: &str| value.get(name).and_then(|value| value.as_str()).expect("a text").to_owned();
-    let number = |name: &str| value.get(name).and_then(|value| value.as_u64()).expect("a number");
-    let texts = value.get("capabilities").and_then(|value| value.as_array()).expect("a list");
-    let limits = value.get("limits").and_then(|value| value.as_object()).expect("an object");
+    let text = |name: &str| value.get(name).and_then(Value::as_str).expect("a text").to_owned();
+    let number = |name: &str| value.get(name).and_then(Value::as_u64).expect("a number");
+    let texts = value.get("capabilities").and_then(Value::as_array).expect("a list");
+    let limits = value.get("limits").and_then(Value::as_object).expect("an object");
     Release {
         plugin: id(&text("id")),
         version: Version::parse(&text("version")).expect("a version"),

@@ -73,6 +73,7 @@ pub(crate) fn generated(seed: u64, limits: &Limits) -> Option<Vec<u8>> {
     if validate(&wasm, limits).is_ok() { Some(wasm) } else { None }
 }
 
+#[allow(clippy::field_reassign_with_default, reason = "what is left out, a line each")]
 fn config() -> wasm_smith::Config {
     let mut config = wasm_smith::Config::default();
     config.exports = Some(wat(""));
