@@ -69,7 +69,7 @@ fn deleting_all_derived_families_gives_the_same_roots() {
 
 /// Every proof of a log of some tiles holds.
 fn check_proofs(node: &common::Node) {
-    let checkpoint = node.reader.checkpoint().checkpoint;
+    let checkpoint = node.reader.checkpoint().checkpoint.clone();
     for index in (1..checkpoint.size.get()).map(Index::new) {
         let proof = node.reader.inclusion(index, checkpoint.size).unwrap();
         let leaf = node.reader.event(index).unwrap().leaf_hash();
