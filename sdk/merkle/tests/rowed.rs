@@ -30,7 +30,7 @@ fn some_tile(hashes: &[Hash]) -> FullTile {
 }
 
 fn rowed(tile: &FullTile) -> RowedTile<&[u8]> {
-    RowedTile::new(&*tile.bytes, &*tile.middle_row).unwrap()
+    RowedTile::new(&*tile.bytes, &*tile.middle_row).expect("a whole tile")
 }
 
 /// Every tile of a log, by level and number.
@@ -108,7 +108,8 @@ proptest! {
         let with_rows = stored.source(rowed);
         let (hashed, bare) = (stored.source(|tile| TileTree::new(&tile.bytes).unwrap()), stored.source(|tile| tile.bytes.to_vec()));
         for (index, size) in picks {
-            let size = 1 + size as usize % n;
+            // Half of them at the edge's own size, whose border is remembered.
+            let size = if index % 2 == 0 { n } else { 1 + size as usize % n };
             let index = index as usize % size;
             let naive = reference::path(index, &hashes[..size]);
             let (at, of) = (Index::new(index as u64), TreeSize::new(size as u64));
@@ -117,6 +118,23 @@ proptest! {
             prop_assert_eq!(&raw(&inclusion_path(&bare, at, of).unwrap()), &naive);
             let (old, naive) = (TreeSize::new(index as u64 + 1), reference::proof(index + 1, &hashes[..size]));
             prop_assert_eq!(&raw(&consistency_path(&with_rows, old, of).unwrap()), &naive);
+        }
+    }
+
+    #[test]
+    fn an_edge_that_was_asked_for_paths_forgets_them_when_it_grows(n in 1usize..2000, more in 0usize..600) {
+        let hashes = reference::some_leaves(n + more);
+        let mut stored = Stored::of(&hashes[..n]);
+        for size in [n, n + more] {
+            if size > n {
+                let tiles = stored.edge.append(&leaf_hashes(&hashes[n..]));
+                stored.tiles.extend(tiles.into_iter().map(|tile| ((tile.level, tile.index), tile)));
+            }
+            let source = stored.source(rowed);
+            for index in [0, size / 2, size - 1] {
+                let path = inclusion_path(&source, Index::new(index as u64), TreeSize::new(size as u64)).unwrap();
+                prop_assert_eq!(raw(&path), reference::path(index, &hashes[..size]));
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 //! clones: a clone is eight reference counts, and the next append copies at most the tile it writes to, 16 KiB per
 //! level. After a restart it comes back from the stored full tiles below and the leaves of the last partial one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tally_protocol::hash::{LeafHash, NodeHash, RootHash, node};
 use tally_protocol::id::TreeSize;
@@ -15,7 +15,7 @@ use super::nodes::TileHashes;
 use super::{HASH_BYTES, MIDDLE_HEIGHT, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles, partial_width};
 use crate::error::{OutOfStep, TileError};
 use crate::frontier::Frontier;
-use crate::node::peaks;
+use crate::node::{bit_length, peaks};
 use crate::run_tree::RunTree;
 use crate::source::NodeSource;
 
@@ -54,12 +54,23 @@ struct Partial {
 }
 
 /// The partial tiles of a tree of some size.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Edge {
     size: u64,
     /// By tile level.
     levels: [Arc<Partial>; TILE_LEVELS],
+    /// The joined peaks below each tree level, once somebody asked: they belong to the size.
+    borders: OnceLock<Vec<Option<NodeHash>>>,
 }
+
+/// What was asked for does not count.
+impl PartialEq for Edge {
+    fn eq(&self, other: &Self) -> bool {
+        (self.size, &self.levels) == (other.size, &other.levels)
+    }
+}
+
+impl Eq for Edge {}
 
 impl Edge {
     /// The edge of the empty tree.
@@ -91,7 +102,7 @@ impl Edge {
                 break;
             }
         }
-        self.size += leaves.len() as u64;
+        self.set_size(self.size + leaves.len() as u64);
         full
     }
 
@@ -108,7 +119,7 @@ impl Edge {
             let known = |level, index| run.node(level, index).ok();
             self.fill(level, run.completed(TILE_HEIGHT * level as u32), &mut full, known);
         }
-        self.size = run.size().get();
+        self.set_size(run.size().get());
         Ok(full)
     }
 
@@ -165,6 +176,32 @@ impl Edge {
         let row = self.levels.get(tile_level)?.rows.get(height as usize)?;
         let first = full_tiles(tile_level, self.size) << (TILE_HEIGHT - height);
         row.get(usize::try_from(index.checked_sub(first)?).ok()?).copied()
+    }
+
+    /// The joined peaks below a tree level: hashed once for a size, however many paths end in them.
+    pub(super) fn border(&self, level: u32) -> Option<NodeHash> {
+        let borders = self.borders.get_or_init(|| self.join_borders());
+        borders.get(level as usize).copied().flatten()
+    }
+
+    fn join_borders(&self) -> Vec<Option<NodeHash>> {
+        let mut joined: Option<NodeHash> = None;
+        let mut borders = vec![joined];
+        for level in 0..bit_length(self.size) {
+            if self.size >> level & 1 == 1 {
+                joined = match (self.partial_node(level, (self.size >> level) - 1), joined) {
+                    (Some(left), Some(right)) => Some(node(&left, &right)),
+                    (left, right) => left.or(right),
+                };
+            }
+            borders.push(joined);
+        }
+        borders
+    }
+
+    fn set_size(&mut self, size: u64) {
+        self.size = size;
+        self.borders = OnceLock::new();
     }
 
     /// Adds nodes to the partial tile of a level, cutting it into full tiles, and gives the full ones' roots. Inner

@@ -10,11 +10,14 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use tally_protocol::hash::NodeHash;
+use tally_protocol::id::TreeSize;
 
 use super::edge::Edge;
 use super::rows::{extend_rows, hash_at, hashes_of};
 use super::{HASH_BYTES, MIDDLE_HEIGHT, TILE_BYTES, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles};
 use crate::error::TileError;
+use crate::node::border_peaks;
+use crate::prove::joined;
 use crate::source::NodeSource;
 
 /// A full tile's content, as bytes or prepared.
@@ -144,5 +147,13 @@ where
         }
         let at = (first % TILE_WIDTH as u64) as usize >> height;
         self.stored(tile_level as u8, tile, height, at)
+    }
+
+    fn border(&self, level: u32, size: TreeSize) -> Result<Option<NodeHash>, TileError<E>> {
+        if size == self.edge.size() {
+            Ok(self.edge.border(level))
+        } else {
+            joined(self, border_peaks(level, size.get()))
+        }
     }
 }

@@ -95,6 +95,6 @@ impl Climb {
 
     /// Row h begins after 32 + 16 + ... (h terms).
     const fn begin(height: u32) -> usize {
-        4 * GROUP_WIDTH - (4 * GROUP_WIDTH >> height)
+        4 * GROUP_WIDTH - ((4 * GROUP_WIDTH) >> height)
     }
 }
