@@ -137,7 +137,8 @@ async fn early_data_is_refused_and_nothing_of_it_is_read() {
         tries += 1;
         await_ticket(&endpoint, config(), generous.local_addr().unwrap()).await;
         let connecting = endpoint.connect_with(config(), door.address, "localhost").unwrap();
-        let (connection, accepted) = connecting.into_0rtt().unwrap_or_else(|_| panic!("the client has a ticket to try"));
+        let (connection, accepted) =
+            connecting.into_0rtt().unwrap_or_else(|_| panic!("the client has a ticket to try"));
         let stream = connection.open_bi().await.unwrap();
         // On a busy machine the handshake may be over by now, and then this is a lawful stream.
         if connection.handshake_data().is_none() {
