@@ -6,6 +6,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use common::{World, check_receipt, duplicate};
 use tally_core::{Lane, NodeState, Refused};
@@ -15,6 +16,8 @@ use tally_storage::memory::Crash;
 #[test]
 fn a_failed_sync_poisons_the_node_and_a_restart_recovers() {
     let mut world = World::new();
+    // The sync that fails is the submission's, not one of a publication.
+    world.config.publish_interval = Duration::from_secs(3600);
     let node = world.start_ready();
     let kept = world.event("{\"kept\":1}");
     let receipt = node.accept_one(kept.clone());
