@@ -77,4 +77,4 @@ pub use error::{ErrorClass, StorageError};
 pub use event_log::{EventLog, RunTip};
 pub use family::Family;
 pub use meta::{FORMAT_VERSION, MetaStore};
-pub use tile_store::TileStore;
+pub use tile_store::{StoredTile, TileStore};

@@ -337,7 +337,7 @@ fn open(config: Config, parts: Parts, open_index: OpenIndex<'_>) -> Result<Opene
         indexed: Bell::default(),
         commit_round: Mutex::new(()),
         runs: RunCache::default(),
-        tile_trees: TileCache::default(),
+        kept_tiles: TileCache::default(),
         suspects: Suspects::default(),
         stopped: Gate::default(),
     };

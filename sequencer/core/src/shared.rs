@@ -105,7 +105,7 @@ pub(crate) struct Shared {
     /// One commitment round at a time, by whoever asks.
     pub(crate) commit_round: Mutex<()>,
     pub(crate) runs: RunCache,
-    pub(crate) tile_trees: TileCache,
+    pub(crate) kept_tiles: TileCache,
     pub(crate) suspects: Suspects,
     /// Opened once: threads that work at a cadence end.
     pub(crate) stopped: Gate,

@@ -7,7 +7,7 @@
 //! | event_ids, entities | segment u32, part u8, number u32 | a piece of a segment |
 //! | streams | stream 32 | newest sequence u64 |
 //! | control | `0x00` / `0x01`, index u64 / `0x02`, family u8, segment u32 | cursor u64 / nothing / description |
-//! | tiles | size that completes it u64, level u8 | 256 hashes of 32 bytes |
+//! | tiles | size that completes it u64, level u8 | 256 hashes of 32 bytes, 16 nodes of 32 bytes |
 //! | checkpoints | `0x00` / `0x01`, size u64 | newest signed / published |
 //! | commitments | `0x00`, stream 32, first sequence u64 / `0x01`, batch id 16 | commitment / its other key |
 //! | credentials | 32 bytes | opaque |

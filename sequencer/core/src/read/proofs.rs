@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tally_merkle::NodeSource;
 use tally_merkle::TileError;
 use tally_merkle::TileNodes;
-use tally_merkle::TileTree;
 use tally_merkle::VesTree;
 use tally_merkle::{consistency_path, inclusion_path};
 use tally_protocol::batch::Commitment;
@@ -13,6 +13,7 @@ use tally_protocol::hash::{self, VesLeaf, VesNode};
 use tally_protocol::id::{Index, Sequence, Stream, TreeSize};
 use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 
+use super::tiles::{KeptTile, TileReading};
 use super::{ReadError, Reader};
 use crate::shared::{Certified, Shared, lock};
 use crate::watermarks::Rung;
@@ -22,28 +23,34 @@ pub(crate) fn nodes<'a>(
     shared: &'a Shared,
     certified: &'a Certified,
 ) -> impl NodeSource<Error = TileError<ReadError>> + use<'a> {
-    TileNodes::new(&certified.edge, move |level, index| tile_tree(shared, level, index))
+    TileNodes::new(&certified.edge, move |level, index| tile_nodes(shared, level, index))
 }
 
-/// A full tile with its inner nodes, hashed once for as long as it is kept.
-fn tile_tree(shared: &Shared, level: u8, index: u64) -> Result<Option<Arc<TileTree>>, ReadError> {
-    if let Some(tree) = shared.tile_trees.get((level, index)) {
-        return Ok(Some(tree));
+/// A full tile for one request, kept for the next.
+fn tile_nodes(shared: &Shared, level: u8, index: u64) -> Result<Option<TileReading>, ReadError> {
+    let malformed = ReadError::Damaged { index: Index::new(index), what: "a stored tile is malformed" };
+    if let Some(tile) = shared.kept_tiles.get((level, index)) {
+        return tile.reading().map(Some).ok_or(malformed);
     }
-    let Some(bytes) = tile_bytes(shared, level, index)? else { return Ok(None) };
-    let malformed = || ReadError::Damaged { index: Index::new(index), what: "a stored tile is malformed" };
-    let tree = Arc::new(TileTree::new(&bytes).ok_or_else(malformed)?);
-    shared.tile_trees.keep((level, index), &tree);
-    Ok(Some(tree))
+    let Some(tile) = whole_tile(shared, level, index)? else { return Ok(None) };
+    let Some(tile) = KeptTile::of(level, tile) else { return Err(malformed) };
+    shared.kept_tiles.keep((level, index), &tile);
+    tile.reading().map(Some).ok_or(malformed)
 }
 
 /// A full tile's hashes, 8,192 bytes.
-pub(crate) fn tile_bytes(shared: &Shared, level: u8, index: u64) -> Result<Option<Arc<[u8]>>, ReadError> {
+pub(crate) fn tile_bytes(shared: &Shared, level: u8, index: u64) -> Result<Option<Bytes>, ReadError> {
+    Ok(whole_tile(shared, level, index)?.map(|(hashes, _)| hashes))
+}
+
+/// A full tile's hashes and its middle row, if it has been stored with one. Shared where they lie, not copied.
+fn whole_tile(shared: &Shared, level: u8, index: u64) -> Result<Option<(Bytes, Option<Bytes>)>, ReadError> {
     let waiting = lock(&shared.unwritten).tiles.get(&(level, index)).cloned();
     if let Some(tile) = waiting {
-        return Ok(Some(tile.bytes));
+        return Ok(Some((Bytes::from_owner(tile.bytes), Some(Bytes::from_owner(tile.middle_row)))));
     }
-    Ok(shared.tiles.get(level, index)?.map(|tile| Arc::from(tile.as_ref())))
+    let stored = shared.tiles.get(level, index)?;
+    Ok(stored.map(|tile| (tile.hashes(), tile.middle_row())))
 }
 
 /// A leaf's place in a VES commitment.
