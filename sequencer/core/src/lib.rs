@@ -10,9 +10,9 @@
 //! | 6 | [`sign`] (behind [`fence`]) | tree → certified checkpoint | signed |
 //! | 7 | [`acknowledge`] | certified runs → receipts | acknowledged |
 //! | 8 | [`index`] | durable runs → derived indexes, behind a cursor | |
-//! | | [`apply`] | signed events → outcomes by a [`follower`], a log of their own | applied |
-//! | 9 | [`publish`] | newest certified checkpoint → the world's | published |
-//! | 10 | [`batch`] | signed events → VES commitments | |
+//! | 9 | [`apply`] | signed events → outcomes by a [`follower`], a log of their own | applied |
+//! | 10 | [`publish`] | newest certified checkpoints → the world's | published |
+//! | 11 | [`batch`] | signed events → VES commitments | |
 //!
 //! Two doors only: the [`Submitter`] writes, the [`Reader`] reads. [`pipeline`] owns every thread and queue.
 //! Starting is recovering ([`recover`]); there is no other start path.
