@@ -59,12 +59,6 @@ impl Batch {
         self.ops.push(Op::Clear { family });
     }
 
-    /// Adds all changes of another batch, behind those that are here.
-    pub fn append(&mut self, mut other: Self) {
-        self.ops.append(&mut other.ops);
-        self.bytes += other.bytes;
-    }
-
     /// The families that it changes; one may be named more than once.
     pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
         self.ops.iter().map(|op| match op {

@@ -50,9 +50,7 @@ fn start_ready(world: &World, strings: &Arc<Strings>) -> Node {
 fn events(world: &World, count: usize) -> Vec<Frame> {
     let of = |n: usize| if n % 3 == 0 { OTHER } else { STREAM };
     let payload = |n: usize| format!("{{\"n\":{n}}}");
-    (0..count)
-        .map(|n| world.event_of(of(n), (AGENT, 1, AGENT_KEY), world.event_id(), &payload(n)))
-        .collect()
+    (0..count).map(|n| world.event_of(of(n), (AGENT, 1, AGENT_KEY), world.event_id(), &payload(n))).collect()
 }
 
 fn until(what: &str, done: impl Fn() -> bool) {
@@ -178,9 +176,7 @@ fn every_event_has_one_outcome_in_order_under_concurrent_ingest() {
     let metrics = node.sequencer.metrics();
     assert_eq!(metrics.events_applied.get(), checkpoint.size.get() - 1);
     until("no lag", || metrics.applied_lag_events.get() == 0);
-    until("published", || {
-        node.reader.outcomes_published().is_some_and(|published| published.checkpoint == checkpoint)
-    });
+    until("published", || node.reader.outcomes_published().is_some_and(|published| published.checkpoint == checkpoint));
     let log_key = VerifierKey::new("tally.test/log/outcomes", world.genesis.checkpoint_key).unwrap();
     let note = node.reader.outcomes_published_at(checkpoint.size).unwrap();
     for key in [log_key, outcome_key(&world)] {
@@ -245,10 +241,11 @@ fn take_images(world: &World, strings: &Strings) -> Arc<Mutex<Vec<Image>>> {
         let number = moments.fetch_add(1, Ordering::SeqCst);
         if number % 5 < 3 && number < 60 {
             // The fence first: a log may be ahead of it, never behind.
-            let fence = TestFence { record: Arc::new(Mutex::new(*fence.record.lock().unwrap())), ..TestFence::default() };
+            let record = *fence.record.lock().unwrap();
             for crash in [Crash::Process, Crash::System, Crash::SystemKeeping(1)] {
                 let name = format!("{crash:?} at {moment:?} {number}");
-                taken.lock().unwrap().push((name, engine.crash(crash), fence.clone()));
+                let fence = TestFence { record: Arc::new(Mutex::new(record)), ..TestFence::default() };
+                taken.lock().unwrap().push((name, engine.crash(crash), fence));
             }
         }
         Ok(())
@@ -285,6 +282,9 @@ fn crash_everywhere(cuts: bool) {
             let begun = &all[..checkpoint.size.get() as usize];
             assert!(bodies(&node, checkpoint.size) == begun, "{name}");
         }
+        // The first images are older than the tenant and its agent.
+        node.submit_one(world.tenant_created(TENANT, true));
+        node.submit_one(world.key_registered(AGENT, 1, AGENT_KEY));
         node.accept(events(&world, 3));
         caught_up(&node);
         check(&world, &node);
@@ -349,7 +349,6 @@ fn deleting_everything_derived_gives_the_same_outcomes_and_the_same_state_from_l
         node.stop();
     }
 }
-
 
 #[test]
 fn a_follower_that_does_not_follow_what_was_recorded_halts() {

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tally_core::{
-    Clock, Config, EventResult, Fence, FenceError, FenceRecord, Follower, GenesisSource, Lane, Parts, Reader, Receipt, Sequencer,
-    StartError, Submitter,
+    Clock, Config, EventResult, Fence, FenceError, FenceRecord, Follower, GenesisSource, Lane, Parts, Reader, Receipt,
+    Sequencer, StartError, Submitter,
 };
 use tally_merkle::verify_inclusion;
 use tally_protocol::control::ControlEvent;
