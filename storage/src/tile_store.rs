@@ -48,17 +48,24 @@ impl StoredTile {
     }
 }
 
-/// The tiles.
+/// The tiles of one log.
 #[derive(Clone)]
 pub struct TileStore {
     engine: Arc<dyn Engine>,
+    family: Family,
 }
 
 impl TileStore {
-    /// Over an engine.
+    /// Those of the log of events, over an engine.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine }
+        Self { engine, family: Family::Tiles }
+    }
+
+    /// Those of the log of outcomes.
+    #[must_use]
+    pub fn of_outcomes(engine: Arc<dyn Engine>) -> Self {
+        Self { engine, family: Family::OutcomeTiles }
     }
 
     /// Puts a full tile and its middle row into the batch.
@@ -72,7 +79,7 @@ impl TileStore {
         let mut value = Vec::with_capacity(WHOLE_BYTES);
         value.extend_from_slice(hashes);
         value.extend_from_slice(middle_row);
-        batch.put(Family::Tiles, TileKey { level, index }.encode(), value);
+        batch.put(self.family, TileKey { level, index }.encode(), value);
     }
 
     /// A full tile; `None` if it is not stored (yet).
@@ -81,8 +88,8 @@ impl TileStore {
     /// The engine failed, or what is stored has another length.
     pub fn get(&self, level: u8, index: u64) -> Result<Option<StoredTile>, StorageError> {
         let key = TileKey { level, index }.encode();
-        let Some(value) = self.engine.get(Family::Tiles, &key)? else { return Ok(None) };
-        let bad = || StorageError::bad_value(Family::Tiles, key.as_slice(), "neither 8192 nor 8704 bytes");
+        let Some(value) = self.engine.get(self.family, &key)? else { return Ok(None) };
+        let bad = || StorageError::bad_value(self.family, key.as_slice(), "neither 8192 nor 8704 bytes");
         if value.len() == TILE_BYTES || value.len() == WHOLE_BYTES {
             Ok(Some(StoredTile { value }))
         } else {

@@ -130,13 +130,13 @@ enum AppendError {
 
 /// Puts fold's waiting products into the batch; readers still find the tiles in memory until the write is done.
 pub(crate) fn add_unwritten(shared: &Shared, batch: &mut Batch) -> Vec<(u8, u64)> {
-    let mut unwritten = lock(&shared.unwritten);
+    let mut unwritten = lock(&shared.events.unwritten);
     let keys: Vec<_> = unwritten.tiles.keys().copied().collect();
     for tile in unwritten.tiles.values() {
-        put_tile(&shared.tiles, batch, tile);
+        put_tile(&shared.events.tiles, batch, tile);
     }
     if let Some(latest) = unwritten.latest.take() {
-        shared.checkpoints.put_latest(batch, &latest);
+        shared.events.checkpoints.put_latest(batch, &latest);
     }
     keys
 }
@@ -150,7 +150,7 @@ pub(crate) fn put_tile(tiles: &TileStore, batch: &mut Batch, tile: &FullTile) {
 
 /// Drops from memory what a finished write holds.
 pub(crate) fn forget_written(shared: &Shared, keys: &[(u8, u64)]) {
-    let mut unwritten = lock(&shared.unwritten);
+    let mut unwritten = lock(&shared.events.unwritten);
     for key in keys {
         unwritten.tiles.remove(key);
     }

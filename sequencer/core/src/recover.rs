@@ -142,7 +142,7 @@ fn stored_tree(
     tip: &Tip,
 ) -> Result<Option<Tree>, StartError> {
     let Some(latest) = checkpoints.latest()? else { return Ok(None) };
-    let key = verifier(ledger, ledger.genesis.receipt_key)?;
+    let key = verifier(&ledger.genesis.origin, ledger.genesis.receipt_key)?;
     let opened = SignedCheckpoint::open(&latest.note, &[key]);
     let (Ok(frontier), Ok(signed)) = (Frontier::decode(&latest.frontier), opened) else { return Ok(None) };
     let size = frontier.size();
@@ -158,7 +158,7 @@ fn stored_tree(
 }
 
 /// A stored tile with its nodes. Its middle row must be theirs: proofs believe it, and no root shows that it is wrong.
-fn tile_tree(tiles: &TileStore, level: u8, index: u64) -> Result<Option<TileTree>, StorageError> {
+pub(crate) fn tile_tree(tiles: &TileStore, level: u8, index: u64) -> Result<Option<TileTree>, StorageError> {
     let Some(tile) = tiles.get(level, index)? else { return Ok(None) };
     let tree = TileTree::new(&tile.hashes());
     let fits = |tree: &TileTree| tile.middle_row().is_none_or(|row| row == tree.middle_row());
@@ -290,21 +290,21 @@ pub(crate) fn take_epoch(
     Ok(())
 }
 
-/// The newest published checkpoint, opened with the ledger's own key.
+/// The newest published checkpoint of the log of this origin, opened with the ledger's own key.
 pub(crate) fn published(
     checkpoints: &CheckpointStore,
+    origin: &str,
     ledger: &LedgerInfo,
 ) -> Result<Option<SignedCheckpoint>, StartError> {
     let Some(published) = checkpoints.published_latest()? else { return Ok(None) };
-    let key = verifier(ledger, ledger.genesis.checkpoint_key)?;
+    let key = verifier(origin, ledger.genesis.checkpoint_key)?;
     match SignedCheckpoint::open(&published.note, &[key]) {
         Ok(signed) => Ok(Some(signed)),
         Err(_) => Err(damaged(Index::new(0), "a published checkpoint's signature does not verify")),
     }
 }
 
-fn verifier(ledger: &LedgerInfo, key: PublicKey) -> Result<VerifierKey, StartError> {
-    let origin = &ledger.genesis.origin;
+fn verifier(origin: &str, key: PublicKey) -> Result<VerifierKey, StartError> {
     VerifierKey::new(origin, key).map_err(|_| damaged(Index::new(0), "the origin is not a key name"))
 }
 

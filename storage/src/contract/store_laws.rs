@@ -148,11 +148,11 @@ pub fn tiles_are_stored_whole(lab: &mut impl Lab) {
     assert_eq!(stored.value()[..], [&tile[..], &row[..]].concat());
     assert_eq!(tiles.get(2, 1).expect("read"), None);
     let key = TileKey { level: 0, index: 0 }.encode();
-    write(&*engine, |batch| batch.put(Family::Tiles, key, tile.to_vec()));
+    write(&*engine, |batch| batch.put(Family::Tiles, key.clone(), tile.to_vec()));
     let bare = tiles.get(0, 0).expect("read").expect("there");
     assert_eq!((bare.hashes().as_ref(), bare.middle_row()), (&tile[..], None));
     for length in [0, 32, 512, 8191, 8193, 8703, 8705, 16_384] {
-        write(&*engine, |batch| batch.put(Family::Tiles, key, vec![0; length]));
+        write(&*engine, |batch| batch.put(Family::Tiles, key.clone(), vec![0; length]));
         assert!(matches!(tiles.get(0, 0), Err(StorageError::BadValue { family: Family::Tiles, .. })), "{length}");
     }
 }

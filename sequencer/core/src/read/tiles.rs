@@ -87,12 +87,23 @@ struct Kept {
 }
 
 /// The cache.
-#[derive(Default)]
 pub(crate) struct TileCache {
     parts: [Mutex<Part>; PARTS],
+    bytes_max: usize,
+}
+
+impl Default for TileCache {
+    fn default() -> Self {
+        Self::of(BYTES_MAX)
+    }
 }
 
 impl TileCache {
+    /// A cache of so many bytes.
+    pub(crate) fn of(bytes_max: usize) -> Self {
+        Self { parts: Default::default(), bytes_max }
+    }
+
     fn part(&self, (level, index): Place) -> &Mutex<Part> {
         // Neighbours are asked for together: they lie in different parts.
         let at = index.wrapping_add(u64::from(level).wrapping_mul(7)) % PARTS as u64;
@@ -116,7 +127,7 @@ impl TileCache {
             None => part.queue.push_back(place),
             Some(before) => part.bytes -= before.tile.bytes_len(),
         }
-        while part.bytes > BYTES_MAX / PARTS {
+        while part.bytes > self.bytes_max / PARTS {
             let Some(oldest) = part.queue.pop_front() else { return };
             match part.tiles.get_mut(&oldest) {
                 Some(kept) if kept.asked => {
