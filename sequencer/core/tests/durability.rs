@@ -126,7 +126,7 @@ fn the_door_is_bounded_in_bytes_over_all_and_for_each_caller() {
     assert!(matches!(node.submitter.submit(Lane(1), too_many), Err(Refused::TooLarge { .. })));
     assert!(matches!(node.submitter.submit(Lane(1), Vec::new()), Err(Refused::Count { .. })));
     // While the disk is slow, one caller fills its share and then waits; another one still gets in.
-    world.engine.faults().slow_sync(std::time::Duration::from_millis(300));
+    world.engine.faults().slow_sync(Duration::from_millis(300));
     let first = node.submitter.submit(Lane(1), vec![world.event("{}"), world.event("{}")]).unwrap();
     let busy = node.submitter.submit(Lane(1), vec![world.event("{}"), world.event("{}")]);
     assert!(matches!(busy, Err(Refused::Busy { .. })), "{busy:?}");
@@ -137,7 +137,7 @@ fn the_door_is_bounded_in_bytes_over_all_and_for_each_caller() {
     ));
     first.wait().unwrap();
     other.wait().unwrap();
-    world.engine.faults().slow_sync(std::time::Duration::ZERO);
+    world.engine.faults().slow_sync(Duration::ZERO);
     node.accept(vec![world.event("{}"), world.event("{}")]);
     node.stop();
 }
