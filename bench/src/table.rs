@@ -20,7 +20,7 @@ mod reads;
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::Failure;
 use crate::histogram::Histogram;
@@ -96,37 +96,49 @@ fn say(what: std::fmt::Arguments<'_>) {
     eprintln!("{what}");
 }
 
-/// Writes pages and plots into a folder, and the summary if everything was measured.
+/// Writes pages, plots and figures into a folder, and the summary over everything that was ever measured into it.
 ///
 /// # Errors
-/// If the folder cannot be written.
+/// If the folder cannot be written, or holds figures that are none.
 pub fn write(pages: &[Page], folder: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| format!("failed to write {}: {error}", folder.display());
     std::fs::create_dir_all(folder).map_err(failed)?;
     for page in pages {
         std::fs::write(folder.join(format!("{}.md", page.name)), &page.markdown).map_err(failed)?;
+        let kept = json!({"rows": page.rows, "figures": page.figures});
+        std::fs::write(folder.join(format!("{}.json", page.name)), format!("{kept:#}\n")).map_err(failed)?;
         for (name, svg) in &page.plots {
             std::fs::write(folder.join(name), svg).map_err(failed)?;
         }
     }
-    let is_there = |name: &&str| pages.iter().any(|page| page.name == *name);
-    if !NAMES.iter().all(is_there) {
-        return Ok(());
-    }
-    std::fs::write(folder.join("README.md"), summary(pages)).map_err(failed)
+    let rows =
+        NAMES.iter().map(|name| kept_rows(&folder.join(format!("{name}.json")))).collect::<Result<Vec<_>, _>>()?;
+    std::fs::write(folder.join("README.md"), summary(&rows)).map_err(failed)
 }
 
-fn summary(pages: &[Page]) -> String {
-    let mut out = "# Benchmarks\n\nWritten by `cargo xtask bench`; each figure is of one run on one machine, load \
+/// The lines of the summary that a measurement left; none if it was never written.
+fn kept_rows(path: &Path) -> Result<Vec<[String; 3]>, Failure> {
+    let failed = |error: &dyn std::fmt::Display| format!("failed to read {}: {error}", path.display());
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed(&error)),
+    };
+    let mut kept: Value = serde_json::from_slice(&bytes).map_err(|error| failed(&error))?;
+    serde_json::from_value(kept["rows"].take()).map_err(|error| failed(&error))
+}
+
+fn summary(rows: &[Vec<[String; 3]>]) -> String {
+    let mut out = "# Benchmarks\n\nWritten by `cargo xtask bench`; each page is of one run on one machine, load \
                    generator and node together on it.\nA rate is worth its ratio to the raw verification rate of \
                    the same run.\n\n| what | measured | beside |\n|---|---|---|\n"
         .to_owned();
-    for [what, measured, beside] in pages.iter().flat_map(|page| &page.rows) {
+    for [what, measured, beside] in rows.iter().flatten() {
         out += &format!("| {what} | {measured} | {beside} |\n");
     }
     out += "\nPages: ";
-    let links: Vec<String> = pages.iter().map(|page| format!("[{0}]({0}.md)", page.name)).collect();
-    out += &links.join(", ");
+    let measured = NAMES.iter().zip(rows).filter(|(_, rows)| !rows.is_empty());
+    out += &measured.map(|(name, _)| format!("[{name}]({name}.md)")).collect::<Vec<_>>().join(", ");
     out + ".\nBeside them: [killed under load](crash.md), [a tenth of full load for long](soak.md), [where the tail \
            comes from](tail.md).\nIngest over HTTP alone: `cargo xtask bench http`. Stages alone: \
            [sketches](../../bench/sketches.md).\n"

@@ -95,10 +95,10 @@ fn main() {
         let mut batch = Batch::new();
         log.append(&mut batch, &run, &[(stream, Sequence::new(next))]);
         while (tile + 1) * 256 < next {
-            tiles.put(&mut batch, 0, tile, &noise(tile));
+            tiles.put(&mut batch, (0, tile), &noise(tile), &noise(tile));
             tile += 1;
             if tile % 256 == 0 {
-                tiles.put(&mut batch, 1, tile / 256 - 1, &noise(tile));
+                tiles.put(&mut batch, (1, tile / 256 - 1), &noise(tile), &noise(tile));
             }
         }
         engine.write(batch, Durability::Synced).unwrap();

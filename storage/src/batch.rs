@@ -59,6 +59,13 @@ impl Batch {
         self.ops.push(Op::Clear { family });
     }
 
+    /// The families that it changes; one may be named more than once.
+    pub fn families(&self) -> impl Iterator<Item = Family> + '_ {
+        self.ops.iter().map(|op| match op {
+            Op::Put { family, .. } | Op::Delete { family, .. } | Op::Clear { family } => *family,
+        })
+    }
+
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -200,7 +207,7 @@ pub trait Engine: Send + Sync {
     /// # Errors
     /// As [`Engine::write`].
     fn drop_range(&self, family: Family, from: &Key, to: Option<&Key>) -> Result<(), StorageError> {
-        let range = ScanRange { family, from: *from, to: to.copied(), reverse: false, limit: 4096 };
+        let range = ScanRange { family, from: from.clone(), to: to.cloned(), reverse: false, limit: 4096 };
         loop {
             let mut batch = Batch::new();
             for row in self.scan(&range)? {

@@ -34,17 +34,24 @@ pub struct PublishedCheckpoint {
     pub note: String,
 }
 
-/// The checkpoints.
+/// The checkpoints of one log.
 #[derive(Clone)]
 pub struct CheckpointStore {
     engine: Arc<dyn Engine>,
+    family: Family,
 }
 
 impl CheckpointStore {
-    /// Over an engine.
+    /// Those of the log of events, over an engine.
     #[must_use]
     pub fn new(engine: Arc<dyn Engine>) -> Self {
-        Self { engine }
+        Self { engine, family: Family::Checkpoints }
+    }
+
+    /// Those of the log of outcomes. Its newest signed one says how far events are applied.
+    #[must_use]
+    pub fn of_outcomes(engine: Arc<dyn Engine>) -> Self {
+        Self { engine, family: Family::OutcomeCheckpoints }
     }
 
     /// Puts the newest signed checkpoint into the batch, in the place of the one before.
@@ -54,7 +61,7 @@ impl CheckpointStore {
         value.extend_from_slice(&(latest.note.len() as u32).to_be_bytes());
         value.extend_from_slice(latest.note.as_bytes());
         value.extend_from_slice(&latest.frontier);
-        batch.put(Family::Checkpoints, CheckpointKey::Latest.encode(), value);
+        batch.put(self.family, CheckpointKey::Latest.encode(), value);
     }
 
     /// The newest signed checkpoint that was stored; the log may be longer.
@@ -63,18 +70,18 @@ impl CheckpointStore {
     /// The engine failed or the value is damaged.
     pub fn latest(&self) -> Result<Option<LatestCheckpoint>, StorageError> {
         let key = CheckpointKey::Latest.encode();
-        let Some(value) = self.engine.get(Family::Checkpoints, &key)? else {
+        let Some(value) = self.engine.get(self.family, &key)? else {
             return Ok(None);
         };
         let decoded = decode_latest(&value);
-        let bad = || StorageError::bad_value(Family::Checkpoints, key.as_slice(), "not a checkpoint with frontier");
+        let bad = || StorageError::bad_value(self.family, key.as_slice(), "not a checkpoint with frontier");
         decoded.ok_or_else(bad).map(Some)
     }
 
     /// Puts a published checkpoint into the batch. The same size again replaces the note (more cosignatures).
     pub fn put_published(&self, batch: &mut Batch, published: &PublishedCheckpoint) {
         let key = CheckpointKey::Published(published.size).encode();
-        batch.put(Family::Checkpoints, key, published.note.clone());
+        batch.put(self.family, key, published.note.clone());
     }
 
     /// The published checkpoint of the greatest size.
@@ -83,14 +90,14 @@ impl CheckpointStore {
     /// The engine failed or the value is damaged.
     pub fn published_latest(&self) -> Result<Option<PublishedCheckpoint>, StorageError> {
         let from = CheckpointKey::published();
-        let range = ScanRange { family: Family::Checkpoints, from, to: from.prefix_end(), reverse: true, limit: 1 };
+        let range = ScanRange { family: self.family, to: from.prefix_end(), from, reverse: true, limit: 1 };
         let Some(row) = self.engine.scan(&range)?.into_iter().next() else {
             return Ok(None);
         };
         let Some(CheckpointKey::Published(size)) = CheckpointKey::decode(&row.key) else {
-            return Err(StorageError::bad_value(Family::Checkpoints, &row.key, "not a published checkpoint's key"));
+            return Err(StorageError::bad_value(self.family, &row.key, "not a published checkpoint's key"));
         };
-        Ok(Some(PublishedCheckpoint { size, note: note(&row.key, &row.value)? }))
+        Ok(Some(PublishedCheckpoint { size, note: note(self.family, &row.key, &row.value)? }))
     }
 
     /// The checkpoint published at exactly this size.
@@ -99,16 +106,15 @@ impl CheckpointStore {
     /// The engine failed or the value is damaged.
     pub fn published_at(&self, size: TreeSize) -> Result<Option<PublishedCheckpoint>, StorageError> {
         let key = CheckpointKey::Published(size).encode();
-        let Some(value) = self.engine.get(Family::Checkpoints, &key)? else {
+        let Some(value) = self.engine.get(self.family, &key)? else {
             return Ok(None);
         };
-        Ok(Some(PublishedCheckpoint { size, note: note(key.as_slice(), &value)? }))
+        Ok(Some(PublishedCheckpoint { size, note: note(self.family, key.as_slice(), &value)? }))
     }
 }
 
-fn note(key: &[u8], value: &[u8]) -> Result<String, StorageError> {
-    String::from_utf8(value.to_vec())
-        .map_err(|_| StorageError::bad_value(Family::Checkpoints, key, "note is not UTF-8"))
+fn note(family: Family, key: &[u8], value: &[u8]) -> Result<String, StorageError> {
+    String::from_utf8(value.to_vec()).map_err(|_| StorageError::bad_value(family, key, "note is not UTF-8"))
 }
 
 fn decode_latest(value: &Bytes) -> Option<LatestCheckpoint> {

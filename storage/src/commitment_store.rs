@@ -30,7 +30,7 @@ impl CommitmentStore {
     /// Puts a commitment into the batch.
     pub fn put(&self, batch: &mut Batch, commitment: &Commitment) {
         let range = key_of(commitment);
-        batch.put(Family::Commitments, range, commitment.encode());
+        batch.put(Family::Commitments, range.clone(), commitment.encode());
         let id = CommitmentKey::Batch(commitment.batch_id).encode();
         batch.put(Family::Commitments, id, range.as_slice().to_vec());
     }
@@ -88,8 +88,9 @@ impl CommitmentStore {
     /// The engine failed or a value is damaged.
     pub fn page(&self, stream: Stream, after: Option<Sequence>, limit: usize) -> Result<Vec<Commitment>, StorageError> {
         let prefix = CommitmentKey::of_stream(&stream);
+        let to = prefix.prefix_end();
         let from = after.map_or(prefix, |first| CommitmentKey::Range { stream, first }.encode().just_after());
-        let range = ScanRange { family: Family::Commitments, from, to: prefix.prefix_end(), reverse: false, limit };
+        let range = ScanRange { family: Family::Commitments, from, to, reverse: false, limit };
         self.engine.scan(&range)?.iter().map(decode).collect()
     }
 

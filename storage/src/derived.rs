@@ -284,7 +284,8 @@ impl DerivedIndex {
     pub fn control_indexes(&self) -> Result<Vec<Index>, StorageError> {
         let mut indexes = Vec::new();
         let from = ControlKey::events();
-        self.each_row(Family::Control, from, from.prefix_end(), |row| match ControlKey::decode(&row.key) {
+        let to = from.prefix_end();
+        self.each_row(Family::Control, from, to, |row| match ControlKey::decode(&row.key) {
             Some(ControlKey::Event(index)) => {
                 indexes.push(index);
                 Ok(())
@@ -327,7 +328,7 @@ impl DerivedIndex {
     ) -> Result<(), StorageError> {
         let mut from = from;
         loop {
-            let range = ScanRange { family, from, to, reverse: false, limit: ROWS_PER_SCAN };
+            let range = ScanRange { family, from, to: to.clone(), reverse: false, limit: ROWS_PER_SCAN };
             let rows = self.inner.engine.scan(&range)?;
             rows.iter().try_for_each(&mut take)?;
             let Some(last) = rows.last().filter(|_| rows.len() == ROWS_PER_SCAN) else {
@@ -340,8 +341,9 @@ impl DerivedIndex {
     }
 }
 
-/// Deletes everything that is derived: look-up indexes with their cursor, tiles, and the newest signed checkpoint. The
-/// next start computes all of it again from the runs. Not while anything else has the engine.
+/// Deletes everything that is derived: look-up indexes with their cursor, tiles, outcomes, what plugins hold, and the
+/// newest signed checkpoints. The next start computes all of it again from the runs and the recorded cuts. Not while
+/// anything else has the engine.
 ///
 /// # Errors
 /// As [`Engine::write`].
@@ -351,10 +353,24 @@ pub fn clear_derived(engine: &dyn Engine) -> Result<(), StorageError> {
     for family in Family::ALL.into_iter().filter(|family| family.is_derived() && !segments.contains(family)) {
         batch.clear(family);
     }
-    batch.delete(Family::Checkpoints, CheckpointKey::Latest.encode());
+    for family in [Family::Checkpoints, Family::OutcomeCheckpoints] {
+        batch.delete(family, CheckpointKey::Latest.encode());
+    }
     engine.write(batch, Durability::Synced)?;
     // Nothing names them any more; a crash before this leaves what the next writer sweeps away.
     segments.into_iter().try_for_each(|family| engine.drop_range(family, &Key::FIRST, None))
+}
+
+/// Deletes what was computed by applying events: outcomes with their tiles and newest signed checkpoint, and what
+/// followers wrote. Whoever applies begins at the log's first event again. Not while anything else writes these.
+///
+/// # Errors
+/// As [`Engine::write`].
+pub fn clear_applied(engine: &dyn Engine) -> Result<(), StorageError> {
+    let mut batch = Batch::new();
+    Family::ALL.into_iter().filter(|family| family.is_of_applying()).for_each(|family| batch.clear(family));
+    batch.delete(Family::OutcomeCheckpoints, CheckpointKey::Latest.encode());
+    engine.write(batch, Durability::Synced)
 }
 
 fn position(family: Family, key: &[u8], value: &[u8]) -> Result<Index, StorageError> {

@@ -43,7 +43,7 @@ const LOADING: &str = "loading-";
 /// After so long RocksDB itself deletes what [`OldLogs`] could not.
 const OLD_LOGS_SECONDS: u64 = 86_400;
 /// What the families' shares of the write buffers add up to ([`buffers`]).
-const SHARES: usize = 80;
+const SHARES: usize = 104;
 
 /// Opens a database for reading and writing; creates it if the configuration says so.
 ///
@@ -94,7 +94,11 @@ pub fn open_rocks_read_only(path: &Path, config: &RocksConfig) -> Result<Arc<dyn
         Some(_) => DBRecoveryMode::PointInTime,
     };
     let options = options(config, mode);
-    let db = DB::open_cf_descriptors_read_only(&options, path, descriptors(config, &cache), false)
+    let found = DB::list_cf(&Options::default(), path).map_err(|error| open_failed(path, &error))?;
+    // A directory from before a family was added: nothing is created here, it is read as if it were empty.
+    let mut families = descriptors(config, &cache);
+    families.retain(|family| found.iter().any(|name| name == family.name()));
+    let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
         .map_err(|error| open_failed(path, &error))?;
     let engine = Arc::new(Rocks::new((db, options), cache, *config, None, 0));
     MetaStore::new(engine.clone()).check_format(false)?;
@@ -220,6 +224,7 @@ const fn buffers(family: Family) -> (usize, i32) {
     match family {
         Family::Runs => (16, 3),
         Family::Tiles | Family::Positions => (4, 2),
+        Family::PluginState | Family::StatePages | Family::Outcomes => (2, 2),
         // Loaded in bulk, past the write buffers.
         Family::EventIds
         | Family::Entities
@@ -228,7 +233,13 @@ const fn buffers(family: Family) -> (usize, i32) {
         | Family::Checkpoints
         | Family::Commitments
         | Family::Credentials
-        | Family::Meta => (1, 2),
+        | Family::Meta
+        | Family::OutcomeTiles
+        | Family::OutcomeCheckpoints
+        | Family::Cuts
+        | Family::Outbox
+        | Family::Dispatches
+        | Family::Modules => (1, 2),
     }
 }
 
@@ -245,6 +256,10 @@ fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Option
         // Frames are mostly text; everything else that is large is hashes.
         Family::Runs if config.compress_runs => DBCompressionType::Lz4,
         Family::Checkpoints | Family::Commitments | Family::Positions => DBCompressionType::Lz4,
+        // What plugins made is mostly text too, and an outcome repeats the hashes of the one before it.
+        Family::Outcomes | Family::OutcomeCheckpoints | Family::PluginState | Family::Outbox | Family::Modules => {
+            DBCompressionType::Lz4
+        }
         _ => DBCompressionType::None,
     });
     match family {
@@ -265,7 +280,12 @@ fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Option
             table.set_metadata_block_size(4 << 10);
             table.set_pin_top_level_index_and_filter(true);
         }
-        Family::Tiles | Family::Credentials | Family::Commitments => table.set_bloom_filter(10.0, false),
+        Family::Tiles
+        | Family::Credentials
+        | Family::Commitments
+        | Family::OutcomeTiles
+        | Family::PluginState
+        | Family::StatePages => table.set_bloom_filter(10.0, false),
         _ => {}
     }
     options.set_block_based_table_factory(&table);
@@ -326,6 +346,14 @@ impl Rocks {
         self.db.cf_handle(family.name()).ok_or_else(missing)
     }
 
+    /// The family, if there is one to read: in a directory that is only read one that was added later may be missing.
+    fn readable(&self, family: Family) -> Result<Option<&ColumnFamily>, StorageError> {
+        match (self.db.cf_handle(family.name()), &self.writer) {
+            (None, None) => Ok(None),
+            _ => self.family(family).map(Some),
+        }
+    }
+
     /// Whether it may be written at all.
     fn writable(&self) -> Result<&Writer, StorageError> {
         match (&self.writer, self.poison.get()) {
@@ -382,12 +410,14 @@ impl Rocks {
 
 impl Engine for Rocks {
     fn get(&self, family: Family, key: &Key) -> Result<Option<Bytes>, StorageError> {
-        let value = self.db.get_cf(self.family(family)?, key).map_err(|error| failed("read", &error))?;
+        let Some(handle) = self.readable(family)? else { return Ok(None) };
+        let value = self.db.get_cf(handle, key).map_err(|error| failed("read", &error))?;
         Ok(value.map(Bytes::from))
     }
 
     fn multi_get(&self, family: Family, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StorageError> {
-        let values = self.db.batched_multi_get_cf(self.family(family)?, keys, false);
+        let Some(handle) = self.readable(family)? else { return Ok(vec![None; keys.len()]) };
+        let values = self.db.batched_multi_get_cf(handle, keys, false);
         let value = |value: Result<Option<_>, Error>| match value {
             Ok(value) => Ok(value.map(|value: rocksdb::DBPinnableSlice<'_>| Bytes::copy_from_slice(&value))),
             Err(error) => Err(failed("read", &error)),
@@ -396,6 +426,7 @@ impl Engine for Rocks {
     }
 
     fn scan(&self, range: &ScanRange) -> Result<Vec<Row>, StorageError> {
+        let Some(handle) = self.readable(range.family)? else { return Ok(Vec::new()) };
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(range.from.as_slice());
         if let Some(to) = &range.to {
@@ -404,7 +435,7 @@ impl Engine for Rocks {
             }
             options.set_iterate_upper_bound(to.as_slice());
         }
-        let mut rows = self.db.raw_iterator_cf_opt(self.family(range.family)?, options);
+        let mut rows = self.db.raw_iterator_cf_opt(handle, options);
         if range.reverse {
             rows.seek_to_last();
         } else {
@@ -449,7 +480,7 @@ impl Engine for Rocks {
         let dropped = self.db.delete_file_in_range_cf(self.family(family)?, from.as_slice(), end);
         dropped.map_err(|error| self.poison("drop files of", &error))?;
         // What shares a file with other rows, or is in a write buffer still.
-        let range = ScanRange { family, from: *from, to: to.copied(), reverse: false, limit: 4096 };
+        let range = ScanRange { family, from: from.clone(), to: to.cloned(), reverse: false, limit: 4096 };
         loop {
             let mut batch = Batch::new();
             for row in self.scan(&range)? {

@@ -77,6 +77,9 @@ pub enum StorageError {
     /// An earlier write failed; nothing is written any more.
     #[error("an earlier write failed ({0}); nothing is written any more")]
     Poisoned(String),
+    /// A caller's key is longer than any may be.
+    #[error("a key of {0} bytes is longer than any may be")]
+    KeyTooLong(usize),
     /// The database already belongs to a ledger.
     #[error("the database already has another genesis entry")]
     GenesisExists,

@@ -28,11 +28,29 @@ pub enum Family {
     Credentials,
     /// Format version and genesis entry. Truth.
     Meta,
+    /// Full hash tiles of the log of outcomes. Derived.
+    OutcomeTiles,
+    /// Outcomes by the index of their event. Derived.
+    Outcomes,
+    /// Published checkpoints of the log of outcomes (truth) and the newest signed one (derived).
+    OutcomeCheckpoints,
+    /// Which instances were fresh at which events. Truth: where a follower cut cannot be computed again.
+    Cuts,
+    /// What plugins hold. Derived.
+    PluginState,
+    /// Pages of the trees over what plugins hold. Derived.
+    StatePages,
+    /// The effects that plugins asked for. Derived.
+    Outbox,
+    /// What became of each effect. Truth: the world outside was asked.
+    Dispatches,
+    /// Modules of plugins by their hash. Truth, not part of the log.
+    Modules,
 }
 
 impl Family {
     /// All of them, in the order of their declaration.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 20] = [
         Self::Runs,
         Self::Positions,
         Self::EventIds,
@@ -44,6 +62,15 @@ impl Family {
         Self::Commitments,
         Self::Credentials,
         Self::Meta,
+        Self::OutcomeTiles,
+        Self::Outcomes,
+        Self::OutcomeCheckpoints,
+        Self::Cuts,
+        Self::PluginState,
+        Self::StatePages,
+        Self::Outbox,
+        Self::Dispatches,
+        Self::Modules,
     ];
 
     /// The family's name in the database: never changes once written.
@@ -61,6 +88,15 @@ impl Family {
             Self::Commitments => "commitments",
             Self::Credentials => "credentials",
             Self::Meta => "meta",
+            Self::OutcomeTiles => "outcome_tiles",
+            Self::Outcomes => "outcomes",
+            Self::OutcomeCheckpoints => "outcome_checkpoints",
+            Self::Cuts => "cuts",
+            Self::PluginState => "plugin_state",
+            Self::StatePages => "state_pages",
+            Self::Outbox => "outbox",
+            Self::Dispatches => "dispatches",
+            Self::Modules => "modules",
         }
     }
 
@@ -68,6 +104,19 @@ impl Family {
     #[must_use]
     pub const fn is_derived(self) -> bool {
         matches!(self, Self::EventIds | Self::Entities | Self::Streams | Self::Control | Self::Tiles)
+            || self.is_of_applying()
+    }
+
+    /// Whether the whole family is computed from the runs and the cuts by applying events.
+    #[must_use]
+    pub const fn is_of_applying(self) -> bool {
+        matches!(self, Self::OutcomeTiles | Self::Outcomes) || self.is_followers()
+    }
+
+    /// Whether a follower of the log writes it: the rows of its changes may go here and nowhere else.
+    #[must_use]
+    pub const fn is_followers(self) -> bool {
+        matches!(self, Self::PluginState | Self::StatePages | Self::Outbox)
     }
 
     /// The family's place in [`Family::ALL`].

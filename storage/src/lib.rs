@@ -1,7 +1,8 @@
 //! Where the log and everything derived from it is kept.
 //!
 //! One [`Engine`] (RocksDB, or memory in tests) under typed stores: [`EventLog`], [`TileStore`], [`CheckpointStore`],
-//! [`DerivedIndex`], [`CommitmentStore`], [`CredentialStore`], [`MetaStore`]. Stores write *into* a [`Batch`]; the
+//! [`DerivedIndex`], [`CommitmentStore`], [`CredentialStore`], [`MetaStore`], and for what is applied to the log
+//! [`Outcomes`], [`Cuts`], [`PluginState`], [`StatePages`], [`Outbox`], [`Modules`]. Stores write *into* a [`Batch`]; the
 //! caller gives the batch to [`Engine::write`]. The table of the database is [`keys`] and
 //! `docs/formats/storage-keys.md`.
 //!
@@ -44,6 +45,10 @@
 //! does not know, is refused as [`StorageError::UnknownFormat`] and not changed. A future version that changes the
 //! layout opens version 1, writes the new layout beside the old, and moves the version in the same synced batch as
 //! the last of it: a crash in between leaves a readable version 1.
+//!
+//! Families that are added change nothing that is there, so the version stays: a directory without them gets them
+//! empty, and read only it is read as if they were. A program that does not know them refuses the directory by their
+//! names.
 
 pub mod batch;
 pub mod checkpoint_store;
@@ -52,6 +57,7 @@ pub mod config;
 #[cfg(feature = "test-util")]
 pub mod contract;
 pub mod credential_store;
+pub mod cuts;
 pub mod derived;
 mod engine;
 pub mod error;
@@ -62,7 +68,12 @@ pub mod lookup;
 #[cfg(feature = "test-util")]
 pub mod memory;
 pub mod meta;
+pub mod module_store;
 mod old_logs;
+pub mod outbox;
+pub mod outcomes;
+pub mod plugin_state;
+pub mod state_pages;
 pub mod tile_store;
 pub mod wal;
 
@@ -71,10 +82,16 @@ pub use checkpoint_store::{CheckpointStore, LatestCheckpoint, PublishedCheckpoin
 pub use commitment_store::CommitmentStore;
 pub use config::RocksConfig;
 pub use credential_store::CredentialStore;
-pub use derived::{DerivedIndex, IndexRows, IndexStats, clear_derived};
+pub use cuts::{Cuts, RecordedCuts};
+pub use derived::{DerivedIndex, IndexRows, IndexStats, clear_applied, clear_derived};
 pub use engine::{open_rocks, open_rocks_read_only};
 pub use error::{ErrorClass, StorageError};
 pub use event_log::{EventLog, RunTip};
 pub use family::Family;
 pub use meta::{FORMAT_VERSION, MetaStore};
-pub use tile_store::TileStore;
+pub use module_store::Modules;
+pub use outbox::{EffectRow, Outbox};
+pub use outcomes::Outcomes;
+pub use plugin_state::{PluginState, StateRange, StateRow};
+pub use state_pages::StatePages;
+pub use tile_store::{StoredTile, TileStore};

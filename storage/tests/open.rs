@@ -7,9 +7,10 @@ use std::process::Command;
 
 use damage::{whole_batches, write};
 use tally_storage::contract::sample::key;
-use tally_storage::keys::MetaKey;
+use tally_storage::keys::{Key, MetaKey};
 use tally_storage::{
-    Batch, Durability, ErrorClass, FORMAT_VERSION, Family, RocksConfig, StorageError, open_rocks, open_rocks_read_only,
+    Batch, Durability, ErrorClass, FORMAT_VERSION, Family, RocksConfig, ScanRange, StorageError, open_rocks,
+    open_rocks_read_only,
 };
 
 const SMALL: RocksConfig = RocksConfig::SMALL;
@@ -67,9 +68,47 @@ fn an_unknown_format_is_refused() {
     let mut options = rocksdb::Options::default();
     options.create_missing_column_families(true);
     let mut families: Vec<&str> = Family::ALL.map(Family::name).into();
-    families.push("outcomes");
+    families.push("of_a_later_version");
     drop(rocksdb::DB::open_cf(&options, &path, families).unwrap());
     assert!(matches!(open_rocks(&path, &SMALL), Err(StorageError::UnknownFormat { .. })));
+}
+
+/// A directory as it was before the families of followers: the same rows, fewer families.
+fn older_directory(path: &Path) {
+    let engine = open_rocks(path, &SMALL).unwrap();
+    write(&*engine, 0, Durability::Synced).unwrap();
+    drop(engine);
+    let names = Family::ALL.map(Family::name);
+    let mut db = rocksdb::DB::open_cf(&rocksdb::Options::default(), path, names).unwrap();
+    for family in Family::ALL.into_iter().filter(|family| family.slot() > Family::Meta.slot()) {
+        db.drop_cf(family.name()).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_without_the_families_that_were_added_is_read_and_gets_them() {
+    let directory = tempfile::tempdir().unwrap();
+    older_directory(directory.path());
+    let families = || rocksdb::DB::list_cf(&rocksdb::Options::default(), directory.path()).unwrap().len();
+    let before = families();
+    {
+        let reader = open_rocks_read_only(directory.path(), &SMALL).unwrap();
+        assert_eq!(whole_batches(&*reader), 1);
+        let all = ScanRange { family: Family::Outcomes, from: Key::FIRST, to: None, reverse: false, limit: 9 };
+        assert!(reader.scan(&all).unwrap().is_empty());
+        assert_eq!(reader.get(Family::Cuts, &key(1)).unwrap(), None);
+        assert_eq!(reader.multi_get(Family::PluginState, &[key(1), key(2)]).unwrap(), [None, None]);
+        assert_eq!(families(), before, "reading only creates nothing");
+    }
+    let engine = open_rocks(directory.path(), &SMALL).unwrap();
+    assert_eq!(whole_batches(&*engine), 1);
+    let mut batch = Batch::new();
+    batch.put(Family::Outcomes, key(1), "added");
+    engine.write(batch, Durability::Synced).unwrap();
+    drop(engine);
+    let engine = open_rocks(directory.path(), &SMALL).unwrap();
+    assert_eq!(engine.get(Family::Outcomes, &key(1)).unwrap().as_deref(), Some(&b"added"[..]));
+    assert_eq!(families(), before + 9);
 }
 
 #[test]

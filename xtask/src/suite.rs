@@ -46,6 +46,11 @@ pub fn run(arguments: &[String]) -> Outcome {
         let crash = ["--workspace", "--features", "tally/failpoints", "--test", "crash"];
         total.add(cargo_test(&crash, options.verbose)?);
     }
+    if options.package.as_deref().is_none_or(|package| package == "tally-core") {
+        say!("== crash tests: applying aborted at every fail point");
+        let crash = ["--workspace", "--features", "tally/failpoints", "--test", "followers", "failpoints::"];
+        total.add(cargo_test(&crash, options.verbose)?);
+    }
     if total.ignored > 0 {
         say!("ignored: {}", total.ignored);
     }

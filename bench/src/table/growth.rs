@@ -60,6 +60,7 @@ pub(super) fn measure(options: &Options) -> Result<Page, Failure> {
             seconds += part.phase.seconds;
             events += part.phase.events as u64;
         }
+        say(format_args!("a fixed rate at {events} events ..."));
         let steady = Plan { pace: Pace::Open(rate), seconds_max: Some(options.seconds), ..plan.clone() };
         let measured = session.measure(&maker, options.events_at(rate), &steady)?;
         events += measured.phase.events as u64;

@@ -227,7 +227,7 @@ impl Engine for SimDisk {
     }
 
     fn load(&self, family: Family, rows: Vec<(Key, Bytes)>) -> Result<(), StorageError> {
-        let keys: Vec<Key> = rows.iter().map(|(key, _)| *key).collect();
+        let keys: Vec<Key> = rows.iter().map(|(key, _)| key.clone()).collect();
         assert!(keys.is_sorted_by(|left, right| left.as_slice() < right.as_slice()), "rows are loaded out of order");
         let there = self.inner.multi_get(family, &keys)?;
         assert!(there.iter().all(Option::is_none), "rows are loaded over others");

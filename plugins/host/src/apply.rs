@@ -24,9 +24,12 @@ use crate::registry::{Bound, Contract, LoadError, Loader, Ready, Refused, Regist
 use crate::session::{Event, LogLine};
 use crate::state::States;
 
+mod cuts;
 mod record;
 mod runner;
 mod stream;
+
+pub use cuts::FreshList;
 
 use record::lifecycle_record;
 use runner::Runner;
@@ -55,38 +58,6 @@ pub struct Logged {
 pub trait Keys: Agents {
     /// An event of a control stream, at its place.
     fn follow(&mut self, event: &Event);
-}
-
-/// Which events had a fresh instance, by index.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct FreshList(BTreeMap<Index, BTreeSet<PluginId>>);
-
-impl FreshList {
-    /// What outcomes say.
-    #[must_use]
-    pub fn of<'o>(outcomes: impl IntoIterator<Item = (Index, &'o Outcome)>) -> Self {
-        let mut list = Self::default();
-        for (index, outcome) in outcomes {
-            outcome.bindings.iter().filter(|binding| binding.fresh).for_each(|b| list.add(index, b.plugin.clone()));
-        }
-        list
-    }
-
-    /// Adds one.
-    pub fn add(&mut self, index: Index, plugin: PluginId) {
-        self.0.entry(index).or_default().insert(plugin);
-    }
-
-    /// Whether it says so.
-    #[must_use]
-    pub fn has(&self, index: Index, plugin: &PluginId) -> bool {
-        self.0.get(&index).is_some_and(|plugins| plugins.contains(plugin))
-    }
-
-    /// Each one, by index and plugin.
-    pub fn iter(&self) -> impl Iterator<Item = (Index, &PluginId)> {
-        self.0.iter().flat_map(|(index, plugins)| plugins.iter().map(|plugin| (*index, plugin)))
-    }
 }
 
 /// Where instances are cut.

@@ -201,6 +201,9 @@ pub enum HostError {
     /// A stored standing that is none.
     #[error("a standing is malformed")]
     Standing,
+    /// A stored list of cuts that is none.
+    #[error("a list of cuts is malformed")]
+    Cuts,
     /// State trees could not be read or changed.
     #[error("failed to change a state tree")]
     Tree(#[from] StateTreeError<StateError>),

@@ -30,7 +30,7 @@ pub use multiproof::{multiproof, paths_of_multiproof, root_of_multiproof};
 pub use prove::{consistency_path, consistency_proof, inclusion_path, inclusion_proof, root_at};
 pub use run_tree::RunTree;
 pub use source::NodeSource;
-pub use tiles::{Edge, FullTile, TILE_BYTES, TILE_WIDTH, TileHashes, TileNodes, TileTree};
+pub use tiles::{Edge, FullTile, MIDDLE_ROW_BYTES, RowedTile, TILE_BYTES, TILE_WIDTH, TileHashes, TileNodes, TileTree};
 pub use verify::{verify_consistency, verify_inclusion};
 
 pub use tally_protocol::proof::{ConsistencyProof, InclusionProof};

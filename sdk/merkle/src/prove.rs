@@ -10,7 +10,7 @@ use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 
 use crate::error::TreeError;
 use crate::frontier::join;
-use crate::node::{Sibling, border_peaks, peaks, siblings};
+use crate::node::{Sibling, peaks, siblings};
 use crate::source::NodeSource;
 
 /// The path of the leaf at `index` to the root at `size`, from the leaf upwards.
@@ -99,14 +99,14 @@ fn gather<S: NodeSource>(
     for sibling in siblings(from, index, size) {
         match sibling {
             Sibling::Perfect { level, index } => path.push(source.node(level, index)?),
-            Sibling::Border { level } => path.extend(joined(source, border_peaks(level, size))?),
+            Sibling::Border { level } => path.extend(source.border(level, TreeSize::new(size))?),
         }
     }
     Ok(())
 }
 
 /// The root of the leaves under these peaks, largest first; `None` when there are none.
-pub(crate) fn joined<S: NodeSource>(
+pub(crate) fn joined<S: NodeSource + ?Sized>(
     source: &S,
     peaks: impl Iterator<Item = (u32, u64)>,
 ) -> Result<Option<NodeHash>, S::Error> {

@@ -69,7 +69,8 @@ pub struct Checkpoint {
     pub size: TreeSize,
     /// The tree's root.
     pub root: RootHash,
-    /// Further lines without their newlines; this log writes none (the format advises against them).
+    /// Further lines without their newlines; the log of events writes none (the format advises against them), that of
+    /// outcomes its state root ([`crate::outcome_log`]).
     pub extensions: Vec<String>,
 }
 

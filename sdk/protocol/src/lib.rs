@@ -19,6 +19,7 @@ pub mod key;
 pub mod limits;
 pub mod note;
 pub mod outcome;
+pub mod outcome_log;
 pub mod plugin_event;
 pub mod plugin_life;
 pub mod proof;

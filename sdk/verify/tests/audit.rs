@@ -347,6 +347,20 @@ fn a_damaged_or_missing_tile_is_told_from_a_damaged_entry() {
     assert_eq!((found.place, found.rule), (Place::Range(Index::new(0), Index::new(256)), Rule::TileMissing), "{found}");
     log.tiles.as_mut().unwrap().insert((0, 0), vec![0; 100]);
     assert_eq!(first_bad(&log).rule, Rule::TileDamaged);
+    // A middle row behind the hashes is theirs or damaged, and one that is cut is damaged.
+    let (_, model, mut log) = honest();
+    let derived = tally_merkle::Edge::new().append(&model.leaves()).remove(1);
+    let mut rowed = [&derived.bytes[..], &derived.middle_row[..]].concat();
+    log.tiles.as_mut().unwrap().insert((0, 1), rowed.clone());
+    assert!(audit(&log).clean());
+    let whole = Place::Range(Index::new(256), Index::new(512));
+    rowed[8192 + 99] ^= 1;
+    log.tiles.as_mut().unwrap().insert((0, 1), rowed.clone());
+    let found = first_bad(&log);
+    assert_eq!((found.place, found.rule), (whole, Rule::TileDamaged), "{found}");
+    rowed.truncate(8192 + 480);
+    log.tiles.as_mut().unwrap().insert((0, 1), rowed);
+    assert_eq!(first_bad(&log).place, whole);
     // Without a signed root over them, nobody can tell which of the two is wrong.
     let (_, _, mut log) = honest();
     log.checkpoints.clear();

@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender};
+use tally_merkle::FullTile;
 use tally_protocol::hash::RunHash;
 use tally_protocol::id::{Epoch, Index, Sequence, Stream, TreeSize};
 use tally_protocol::run::{EncodedRun, RecordIn, RunBuilder, RunError};
 use tally_protocol::time::LogTime;
-use tally_storage::{Batch, Durability, StorageError};
+use tally_storage::{Batch, Durability, StorageError, TileStore};
 
 use crate::failpoint;
 use crate::order::{OrderedEvent, OrderedRun};
@@ -129,21 +130,27 @@ enum AppendError {
 
 /// Puts fold's waiting products into the batch; readers still find the tiles in memory until the write is done.
 pub(crate) fn add_unwritten(shared: &Shared, batch: &mut Batch) -> Vec<(u8, u64)> {
-    let mut unwritten = lock(&shared.unwritten);
+    let mut unwritten = lock(&shared.events.unwritten);
     let keys: Vec<_> = unwritten.tiles.keys().copied().collect();
-    for ((level, index), tile) in &unwritten.tiles {
-        let bytes = tile.bytes.as_ref().try_into().expect("a full tile has 8192 bytes");
-        shared.tiles.put(batch, *level, *index, bytes);
+    for tile in unwritten.tiles.values() {
+        put_tile(&shared.events.tiles, batch, tile);
     }
     if let Some(latest) = unwritten.latest.take() {
-        shared.checkpoints.put_latest(batch, &latest);
+        shared.events.checkpoints.put_latest(batch, &latest);
     }
     keys
 }
 
+/// Puts a full tile with its middle row into the batch.
+pub(crate) fn put_tile(tiles: &TileStore, batch: &mut Batch, tile: &FullTile) {
+    let bytes = tile.bytes.as_ref().try_into().expect("a full tile has 8192 bytes");
+    let row = tile.middle_row.as_ref().try_into().expect("a full tile's middle row has 512 bytes");
+    tiles.put(batch, (tile.level, tile.index), bytes, row);
+}
+
 /// Drops from memory what a finished write holds.
 pub(crate) fn forget_written(shared: &Shared, keys: &[(u8, u64)]) {
-    let mut unwritten = lock(&shared.unwritten);
+    let mut unwritten = lock(&shared.events.unwritten);
     for key in keys {
         unwritten.tiles.remove(key);
     }

@@ -3,7 +3,7 @@
 //! Only with the feature `failpoints`: `TALLY_FAILPOINT=<name>[:<nth>]` aborts at the nth passage (default the first).
 //! Without the feature the calls compile to nothing.
 
-/// Every fail point, in the order an event passes them.
+/// Every fail point of a node without a follower, in the order an event passes them.
 pub const FAIL_POINTS: &[&str] = &[
     "admit.taken",
     "verify.done",
@@ -27,6 +27,18 @@ pub const FAIL_POINTS: &[&str] = &[
     "recover.fenced",
 ];
 
+/// Those of a node that has a follower, in the same order.
+pub const APPLY_FAIL_POINTS: &[&str] = &[
+    "apply.cleared",
+    "apply.opened",
+    "apply.before_follower",
+    "apply.after_follower",
+    "apply.signed",
+    "apply.before_write",
+    "apply.after_write",
+    "apply.committed",
+];
+
 /// Aborts if this is the point and the passage that were asked for.
 #[cfg(feature = "failpoints")]
 pub(crate) fn hit(name: &str) {
@@ -36,7 +48,7 @@ pub(crate) fn hit(name: &str) {
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    debug_assert!(FAIL_POINTS.contains(&name), "fail point {name} is not listed");
+    debug_assert!(FAIL_POINTS.contains(&name) || APPLY_FAIL_POINTS.contains(&name), "fail point {name} is not listed");
     let wanted = WANTED.get_or_init(|| {
         let text = std::env::var("TALLY_FAILPOINT").ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));

@@ -10,8 +10,9 @@
 //! | 6 | [`sign`] (behind [`fence`]) | tree → certified checkpoint | signed |
 //! | 7 | [`acknowledge`] | certified runs → receipts | acknowledged |
 //! | 8 | [`index`] | durable runs → derived indexes, behind a cursor | |
-//! | 9 | [`publish`] | newest certified checkpoint → the world's | published |
-//! | 10 | [`batch`] | signed events → VES commitments | |
+//! | 9 | [`apply`] | signed events → outcomes by a [`follower`], a log of their own | applied |
+//! | 10 | [`publish`] | newest certified checkpoints → the world's | published |
+//! | 11 | [`batch`] | signed events → VES commitments | |
 //!
 //! Two doors only: the [`Submitter`] writes, the [`Reader`] reads. [`pipeline`] owns every thread and queue.
 //! Starting is recovering ([`recover`]); there is no other start path.
@@ -24,6 +25,7 @@ pub mod error;
 mod failpoint;
 mod fast_hash;
 pub mod fence;
+pub mod follower;
 pub mod metrics;
 mod shared;
 pub mod watermarks;
@@ -32,6 +34,7 @@ pub mod watermarks;
 pub mod acknowledge;
 pub mod admit;
 pub mod append;
+pub mod apply;
 pub mod batch;
 pub mod fold;
 pub mod index;
@@ -49,12 +52,14 @@ pub mod stepped;
 
 pub use acknowledge::{EventResult, Fate, Outcome, OutcomeUnknown, Placed, Receipt, Ticket};
 pub use admit::{Lane, Refused, Submitter};
+pub use apply::ApplyState;
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use control::{KeyRecord, TenantInfo};
 pub use error::StartError;
-pub use failpoint::FAIL_POINTS;
+pub use failpoint::{APPLY_FAIL_POINTS, FAIL_POINTS};
 pub use fence::{Fence, FenceError, FenceRecord, FileFence};
+pub use follower::{Applied, Follower, FollowerError, FollowerRange};
 pub use metrics::Metrics;
 pub use pipeline::{DrainError, GenesisSource, Parts, Sequencer};
 pub use read::{LedgerInfo, ReadError, Reader, StorageReading, StoredEvent, VesProof};

@@ -110,6 +110,16 @@ pub struct Metrics {
     pub receipt_micros: Histogram,
     /// Events the derived indexes lag behind the durable log.
     pub index_lag_events: Gauge,
+    /// Events whose outcomes were stored.
+    pub events_applied: Counter,
+    /// µs from reading a range of events to its outcomes being stored.
+    pub apply_micros: Histogram,
+    /// Events that are signed and not applied; only with a follower.
+    pub applied_lag_events: Gauge,
+    /// 1 while applying is halted: an alarm.
+    pub apply_halted: Gauge,
+    /// Times applying halted.
+    pub apply_halts: Counter,
     /// VES commitments made.
     pub commitments: Counter,
     /// Times the log's signer refused to publish.
@@ -158,6 +168,11 @@ impl Metrics {
             ("certify_micros", "Microseconds per folded and signed group.", histogram(&self.certify_micros)),
             ("receipt_micros", "Microseconds from admission to acknowledgement.", histogram(&self.receipt_micros)),
             ("index_lag_events", "Events the indexes lag behind the log.", gauge(&self.index_lag_events)),
+            ("events_applied_total", "Events whose outcomes were stored.", counter(&self.events_applied)),
+            ("apply_micros", "Microseconds per applied range of events.", histogram(&self.apply_micros)),
+            ("applied_lag_events", "Events signed and not applied.", gauge(&self.applied_lag_events)),
+            ("apply_halted", "1 while applying is halted.", gauge(&self.apply_halted)),
+            ("apply_halts_total", "Times applying halted.", counter(&self.apply_halts)),
             ("commitments_total", "VES commitments made.", counter(&self.commitments)),
             ("checkpoints_published_total", "Checkpoints published.", counter(&self.checkpoints_published)),
             ("signer_failures_total", "Times the log's signer refused.", counter(&self.signer_failures)),

@@ -3,7 +3,7 @@
 //! ```text
 //! submitters ─▶ verify ×n ─▶ order ─▶ append ─▶ certify ─▶ acknowledge ─▶ index
 //!   (permits)   (bounded)   (1 run)  (4 runs)  (4 groups)  (16 runs)
-//!                                        publish, commit: at a cadence
+//!                                        publish, commit: at a cadence; apply: by the log, behind `signed`
 //! ```
 //!
 //! Closing the door drains the rest in order: each stage ends when the one before it is gone. A stage that panics or
@@ -16,34 +16,41 @@ use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use crossbeam_channel::bounded;
+use tally_merkle::Edge;
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::entry::Genesis;
 use tally_protocol::hash::{LedgerId, empty_root};
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::key::Signer;
+use tally_protocol::outcome_log;
 use tally_storage::{
-    Batch, CheckpointStore, CommitmentStore, DerivedIndex, Durability, Engine, EventLog, MetaStore, StorageError,
-    TileStore,
+    Batch, CheckpointStore, CommitmentStore, DerivedIndex, Durability, Engine, EventLog, MetaStore, Outcomes,
+    StorageError, TileStore,
 };
 
 use crate::admit::{Door, Submitter};
 use crate::append::{self, Appender};
+use crate::apply::{self, Applier, Applying};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Control;
 use crate::error::StartError;
 use crate::fence::Fence;
+use crate::follower::Follower;
 use crate::metrics::Metrics;
 use crate::order::{self, OrderStart, Orderer};
 use crate::read::runs::RunCache;
 use crate::read::tiles::TileCache;
 use crate::read::{LedgerInfo, Reader};
 use crate::recover::{self, Standing};
-use crate::shared::{Bell, Certified, Gate, Shared, Unwritten, write};
+use crate::shared::{Bell, Certified, Gate, ServedLog, Shared, Unwritten, write};
 use crate::sign::{self, Certifier};
 use crate::verify::{self, Suspects};
-use crate::watermarks::{NodeState, Watermarks};
+use crate::watermarks::{NodeState, Rung, Watermarks};
 use crate::{acknowledge, batch, index, publish};
+
+/// Bytes of kept tiles of the log of outcomes: a quarter of what events have, as it is asked less.
+const OUTCOME_TILES_BYTES_MAX: usize = 16 << 20;
 
 /// Where genesis comes from.
 #[derive(Debug, Clone)]
@@ -100,16 +107,37 @@ impl Sequencer {
     /// # Errors
     /// The database is damaged or another's, a key is not genesis's, or the fence is held by another process.
     pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
+        Self::start_with(config, parts, None)
+    }
+
+    /// The same with a follower, which applies the events behind their receipts.
+    ///
+    /// # Errors
+    /// As [`Sequencer::start`]. A follower that fails keeps nothing from starting: see [`crate::ApplyState::Halted`].
+    pub fn start_followed(config: Config, parts: Parts, follower: Box<dyn Follower>) -> Result<Self, StartError> {
+        Self::start_with(config, parts, Some(follower))
+    }
+
+    fn start_with(config: Config, parts: Parts, follower: Option<Box<dyn Follower>>) -> Result<Self, StartError> {
         let Prepared { shared, standing, tree, fence, tip, start } = prepare(config, parts, &DerivedIndex::open)?;
         let door = Arc::new(ArcSwapOption::empty());
         let submitter = Submitter::new(Arc::clone(&shared), Arc::clone(&door));
         let mut this = Self { shared: Arc::clone(&shared), door, submitter, stages: Vec::new() };
         match standing {
-            Standing::ReadOnly { why, .. } => shared.watermarks.enter(NodeState::ReadOnly(why)),
+            Standing::ReadOnly { why, usable } => {
+                shared.watermarks.enter(NodeState::ReadOnly(why));
+                if usable && follower.is_some() {
+                    apply::show_stored(&shared)?;
+                }
+            }
             Standing::Newest(epoch) => {
                 let appender = Appender::new(Arc::clone(&shared), epoch, tip.hash);
                 let certifier = Certifier::new(Arc::clone(&shared), tree, fence, epoch);
                 this.spawn_all(Orderer::new(Arc::clone(&shared), start), appender, certifier)?;
+                if let Some(follower) = follower {
+                    let mut applier = Applier::new(Arc::clone(&shared), follower);
+                    this.stages.push(spawn("apply", &shared, move || apply::run(&mut applier))?);
+                }
             }
         }
         Ok(this)
@@ -168,6 +196,11 @@ impl Sequencer {
         Reader::new(Arc::clone(&self.shared))
     }
 
+    /// Lets a follower that halted try again, from what is stored. Nothing happens if it follows.
+    pub fn retry_apply(&self) {
+        self.shared.applying.ask_for_retry();
+    }
+
     /// What the pipeline measures.
     #[must_use]
     pub fn metrics(&self) -> Arc<Metrics> {
@@ -205,6 +238,7 @@ impl Sequencer {
         }
         self.door.store(None);
         self.shared.stopped.open();
+        self.shared.applying.ring();
     }
 
     fn join(&mut self) {
@@ -292,7 +326,8 @@ fn open(config: Config, parts: Parts, open_index: OpenIndex<'_>) -> Result<Opene
     let commitments = CommitmentStore::new(Arc::clone(&engine));
     let tip = recover::tip(&log, &ledger)?;
     let (tree, waiting) = recover::fold(engine.as_ref(), (&log, &tiles, &checkpoints), &ledger, &tip)?;
-    let published = recover::published(&checkpoints, &ledger)?;
+    let published = recover::published(&checkpoints, &ledger.genesis.origin, &ledger)?;
+    let outcomes = open_outcomes(&engine, &ledger)?;
     let flags = (fresh, config.adopt_fence);
     let roots = recover::Roots { tree: &tree, tiles: &tiles, waiting: &waiting };
     let standing = recover::stand(&roots, published.as_ref(), fence.as_mut(), &ledger, &tip, flags)?;
@@ -305,8 +340,10 @@ fn open(config: Config, parts: Parts, open_index: OpenIndex<'_>) -> Result<Opene
             sign_root(&ledger, &tree, receipt_signer.as_ref())?
         }
         // Nothing is signed here: what was published is served, if the log still has it.
-        Standing::ReadOnly { usable: true, .. } => published.clone().unwrap_or_else(|| nothing_signed(&ledger)),
-        Standing::ReadOnly { usable: false, .. } => nothing_signed(&ledger),
+        Standing::ReadOnly { usable: true, .. } => {
+            published.clone().unwrap_or_else(|| nothing_signed(&ledger.genesis.origin))
+        }
+        Standing::ReadOnly { usable: false, .. } => nothing_signed(&ledger.genesis.origin),
     };
     let signed_size = checkpoint.checkpoint.size;
     let published_size = published.as_ref().map_or(TreeSize::new(0), |at| at.checkpoint.size).min(signed_size);
@@ -321,27 +358,50 @@ fn open(config: Config, parts: Parts, open_index: OpenIndex<'_>) -> Result<Opene
         clock,
         receipt_signer,
         checkpoint_signer,
+        outcome_bodies: Outcomes::new(Arc::clone(&engine)),
         engine,
         log,
-        tiles,
-        checkpoints,
+        events: ServedLog {
+            rung: Rung::Signed,
+            tiles,
+            checkpoints,
+            certified: ArcSwap::from_pointee(certified),
+            published: ArcSwapOption::from_pointee(published),
+            unwritten: Mutex::new(unwritten),
+            kept_tiles: TileCache::default(),
+        },
+        outcomes,
+        applying: Applying::default(),
         derived,
         commitments,
         watermarks: Watermarks::new(tip.size, signed_size, published_size),
         metrics: Arc::new(Metrics::default()),
-        certified: ArcSwap::from_pointee(certified),
-        published: ArcSwapOption::from_pointee(published),
-        unwritten: Mutex::new(unwritten),
         heads: RwLock::default(),
         index_cursor: AtomicU64::new(cursor),
         indexed: Bell::default(),
         commit_round: Mutex::new(()),
         runs: RunCache::default(),
-        tile_trees: TileCache::default(),
         suspects: Suspects::default(),
         stopped: Gate::default(),
     };
     Ok((shared, standing, tree, fence, tip))
+}
+
+/// The log of outcomes before anything of it is read: only its newest published checkpoint, which applying must meet.
+fn open_outcomes(engine: &Arc<dyn Engine>, ledger: &LedgerInfo) -> Result<ServedLog, StartError> {
+    let origin = outcome_log::origin(&ledger.genesis.origin);
+    let checkpoints = CheckpointStore::of_outcomes(Arc::clone(engine));
+    let published = recover::published(&checkpoints, &origin, ledger)?;
+    let certified = Certified { edge: Edge::new(), checkpoint: Arc::new(nothing_signed(&origin)) };
+    Ok(ServedLog {
+        rung: Rung::Applied,
+        tiles: TileStore::of_outcomes(Arc::clone(engine)),
+        checkpoints,
+        certified: ArcSwap::from_pointee(certified),
+        published: ArcSwapOption::from_pointee(published),
+        unwritten: Mutex::default(),
+        kept_tiles: TileCache::of(OUTCOME_TILES_BYTES_MAX),
+    })
 }
 
 fn fence_is_set(engine: &Arc<dyn Engine>) -> Result<(), StorageError> {
@@ -350,8 +410,8 @@ fn fence_is_set(engine: &Arc<dyn Engine>) -> Result<(), StorageError> {
     engine.write(batch, Durability::Synced)
 }
 
-fn nothing_signed(ledger: &LedgerInfo) -> SignedCheckpoint {
-    let checkpoint = Checkpoint::new(&ledger.genesis.origin, TreeSize::new(0), empty_root());
+fn nothing_signed(origin: &str) -> SignedCheckpoint {
+    let checkpoint = Checkpoint::new(origin, TreeSize::new(0), empty_root());
     let note = checkpoint.encode();
     SignedCheckpoint { checkpoint, note }
 }

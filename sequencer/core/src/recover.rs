@@ -6,11 +6,10 @@
 //! control state. A log that does not extend what was signed before is served read-only, and says what is missing.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use tally_merkle::Frontier;
 use tally_merkle::root_at;
-use tally_merkle::{Edge, FullTile, TileNodes};
+use tally_merkle::{Edge, FullTile, TileNodes, TileTree};
 use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::entry::EventEntry;
 use tally_protocol::hash::{LeafHash, RootHash, RunHash};
@@ -19,8 +18,9 @@ use tally_protocol::key::{PublicKey, Signer};
 use tally_protocol::note::VerifierKey;
 use tally_protocol::run::{Record, StoredRun};
 use tally_protocol::time::LogTime;
-use tally_storage::{Batch, CheckpointStore, Durability, Engine, EventLog, StorageError, TileStore};
+use tally_storage::{Batch, CheckpointStore, Durability, Engine, EventLog, Family, StorageError, TileStore};
 
+use crate::append;
 use crate::control::Control;
 use crate::error::StartError;
 use crate::failpoint;
@@ -115,8 +115,7 @@ pub(crate) fn fold(
 fn store_tiles(engine: &dyn Engine, tiles: &TileStore, completed: &mut Vec<FullTile>) -> Result<(), StartError> {
     let mut batch = Batch::new();
     for tile in completed.drain(..) {
-        let bytes = tile.bytes.as_ref().try_into().expect("a full tile has 8192 bytes");
-        tiles.put(&mut batch, tile.level, tile.index, bytes);
+        append::put_tile(tiles, &mut batch, &tile);
     }
     Ok(engine.write(batch, Durability::Buffered)?)
 }
@@ -143,7 +142,7 @@ fn stored_tree(
     tip: &Tip,
 ) -> Result<Option<Tree>, StartError> {
     let Some(latest) = checkpoints.latest()? else { return Ok(None) };
-    let key = verifier(ledger, ledger.genesis.receipt_key)?;
+    let key = verifier(&ledger.genesis.origin, ledger.genesis.receipt_key)?;
     let opened = SignedCheckpoint::open(&latest.note, &[key]);
     let (Ok(frontier), Ok(signed)) = (Frontier::decode(&latest.frontier), opened) else { return Ok(None) };
     let size = frontier.size();
@@ -151,13 +150,24 @@ fn stored_tree(
         return Err(StartError::Checkpoint { size: signed.checkpoint.size });
     }
     let tail = tail_leaves(log, ledger, size)?;
-    let edge =
-        Edge::restore(size, |level, index| tiles.get(level, index).map(|tile| tile.map(|tile| tile.to_vec())), &tail);
-    match edge {
+    match Edge::restore(size, |level, index| tile_tree(tiles, level, index), &tail) {
         Ok(edge) if edge.root() == frontier.root() => Ok(Some(Tree { frontier, edge })),
         // A tile is missing or wrong: tiles are derived, the log is the truth.
         _ => Ok(None),
     }
+}
+
+/// A stored tile with its nodes. Its middle row must be theirs: proofs believe it, and no root shows that it is wrong.
+pub(crate) fn tile_tree(tiles: &TileStore, level: u8, index: u64) -> Result<Option<TileTree>, StorageError> {
+    let Some(tile) = tiles.get(level, index)? else { return Ok(None) };
+    let tree = TileTree::new(&tile.hashes());
+    let fits = |tree: &TileTree| tile.middle_row().is_none_or(|row| row == tree.middle_row());
+    let bad = || StorageError::BadValue {
+        family: Family::Tiles,
+        key: format!("{index} of level {level}"),
+        reason: "the middle row is not the one of its hashes".to_owned(),
+    };
+    tree.filter(fits).map(Some).ok_or_else(bad)
 }
 
 /// The leaves of the last, partial tile of level 0.
@@ -204,10 +214,10 @@ pub(crate) struct Roots<'a> {
 
 impl Roots<'_> {
     fn at(&self, size: TreeSize) -> Result<RootHash, StartError> {
-        let fetch = |level: u8, index: u64| -> Result<Option<Arc<[u8]>>, StorageError> {
+        let fetch = |level: u8, index: u64| -> Result<Option<TileTree>, StorageError> {
             match self.waiting.iter().find(|tile| tile.level == level && tile.index == index) {
-                Some(tile) => Ok(Some(Arc::clone(&tile.bytes))),
-                None => Ok(self.tiles.get(level, index)?.map(|tile| Arc::from(tile.as_ref()))),
+                Some(tile) => Ok(TileTree::new(&tile.bytes)),
+                None => Ok(self.tiles.get(level, index)?.and_then(|tile| TileTree::new(&tile.hashes()))),
             }
         };
         let nodes = TileNodes::new(&self.tree.edge, fetch);
@@ -280,21 +290,21 @@ pub(crate) fn take_epoch(
     Ok(())
 }
 
-/// The newest published checkpoint, opened with the ledger's own key.
+/// The newest published checkpoint of the log of this origin, opened with the ledger's own key.
 pub(crate) fn published(
     checkpoints: &CheckpointStore,
+    origin: &str,
     ledger: &LedgerInfo,
 ) -> Result<Option<SignedCheckpoint>, StartError> {
     let Some(published) = checkpoints.published_latest()? else { return Ok(None) };
-    let key = verifier(ledger, ledger.genesis.checkpoint_key)?;
+    let key = verifier(origin, ledger.genesis.checkpoint_key)?;
     match SignedCheckpoint::open(&published.note, &[key]) {
         Ok(signed) => Ok(Some(signed)),
         Err(_) => Err(damaged(Index::new(0), "a published checkpoint's signature does not verify")),
     }
 }
 
-fn verifier(ledger: &LedgerInfo, key: PublicKey) -> Result<VerifierKey, StartError> {
-    let origin = &ledger.genesis.origin;
+fn verifier(origin: &str, key: PublicKey) -> Result<VerifierKey, StartError> {
     VerifierKey::new(origin, key).map_err(|_| damaged(Index::new(0), "the origin is not a key name"))
 }
 

@@ -9,8 +9,11 @@ use tally_merkle::{Edge, FullTile};
 use tally_protocol::checkpoint::SignedCheckpoint;
 use tally_protocol::id::{Sequence, Stream};
 use tally_protocol::key::Signer;
-use tally_storage::{CheckpointStore, CommitmentStore, DerivedIndex, Engine, EventLog, LatestCheckpoint, TileStore};
+use tally_storage::{
+    CheckpointStore, CommitmentStore, DerivedIndex, Engine, EventLog, LatestCheckpoint, Outcomes, TileStore,
+};
 
+use crate::apply::Applying;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Control;
@@ -19,7 +22,7 @@ use crate::read::LedgerInfo;
 use crate::read::runs::RunCache;
 use crate::read::tiles::TileCache;
 use crate::verify::Suspects;
-use crate::watermarks::Watermarks;
+use crate::watermarks::{Rung, Watermarks};
 
 /// A tree and the checkpoint that certifies it. Readers hold one while the pipeline makes the next.
 #[derive(Debug)]
@@ -34,6 +37,19 @@ pub(crate) struct Unwritten {
     pub(crate) tiles: HashMap<(u8, u64), FullTile>,
     /// The newest certified checkpoint's note with its frontier.
     pub(crate) latest: Option<LatestCheckpoint>,
+}
+
+/// One log as it is served: what its tree is read from, and what was signed over it. The log of events and the log of
+/// outcomes are two of the same kind.
+pub(crate) struct ServedLog {
+    /// The rung below which it answers.
+    pub(crate) rung: Rung,
+    pub(crate) tiles: TileStore,
+    pub(crate) checkpoints: CheckpointStore,
+    pub(crate) certified: ArcSwap<Certified>,
+    pub(crate) published: ArcSwapOption<SignedCheckpoint>,
+    pub(crate) unwritten: Mutex<Unwritten>,
+    pub(crate) kept_tiles: TileCache,
 }
 
 /// A flag with a bell, for threads that work at a cadence.
@@ -86,16 +102,15 @@ pub(crate) struct Shared {
     pub(crate) checkpoint_signer: Arc<dyn Signer>,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) log: EventLog,
-    pub(crate) tiles: TileStore,
-    pub(crate) checkpoints: CheckpointStore,
+    pub(crate) events: ServedLog,
+    pub(crate) outcomes: ServedLog,
+    pub(crate) outcome_bodies: Outcomes,
+    pub(crate) applying: Applying,
     pub(crate) derived: DerivedIndex,
     pub(crate) commitments: CommitmentStore,
     pub(crate) watermarks: Watermarks,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) control: RwLock<Control>,
-    pub(crate) certified: ArcSwap<Certified>,
-    pub(crate) published: ArcSwapOption<SignedCheckpoint>,
-    pub(crate) unwritten: Mutex<Unwritten>,
     /// Heads of the streams under the newest certified checkpoint.
     pub(crate) heads: RwLock<HashMap<Stream, Sequence>>,
     /// Everything below is in the derived indexes.
@@ -105,7 +120,6 @@ pub(crate) struct Shared {
     /// One commitment round at a time, by whoever asks.
     pub(crate) commit_round: Mutex<()>,
     pub(crate) runs: RunCache,
-    pub(crate) tile_trees: TileCache,
     pub(crate) suspects: Suspects,
     /// Opened once: threads that work at a cadence end.
     pub(crate) stopped: Gate,

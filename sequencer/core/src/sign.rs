@@ -60,7 +60,7 @@ impl Certifier {
         let start = self.shared.clock.monotonic_micros();
         let folded = self.tree.fold(group);
         let Some(grown) = &folded.grown else {
-            return Some(CertifiedRuns { folded, certified: self.shared.certified.load_full() });
+            return Some(CertifiedRuns { folded, certified: self.shared.events.certified.load_full() });
         };
         self.shared.watermarks.raise(Rung::Folded, self.tree.size());
         failpoint::hit("fold.done");
@@ -75,7 +75,7 @@ impl Certifier {
         failpoint::hit("sign.done");
         let certified = Arc::new(Certified { edge: self.tree.edge.clone(), checkpoint: Arc::new(checkpoint) });
         {
-            let mut unwritten = lock(&self.shared.unwritten);
+            let mut unwritten = lock(&self.shared.events.unwritten);
             for tile in &grown.tiles {
                 unwritten.tiles.insert((tile.level, tile.index), tile.clone());
             }
@@ -85,8 +85,10 @@ impl Certifier {
                 frontier: self.tree.frontier.encode().into(),
             });
         }
-        self.shared.certified.store(Arc::clone(&certified));
+        self.shared.events.certified.store(Arc::clone(&certified));
         self.shared.watermarks.raise(Rung::Signed, self.tree.size());
+        // Whoever follows the log is told and not waited for.
+        self.shared.applying.ring();
         self.shared.metrics.certify_micros.observe(self.shared.clock.monotonic_micros().saturating_sub(start));
         Some(CertifiedRuns { folded, certified })
     }

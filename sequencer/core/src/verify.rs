@@ -7,13 +7,14 @@
 //! honest retry of an old event must get its receipt back (design D8).
 //!
 //! A caller that sent a bad signature is a suspect: from then on its submissions are verified apart and in small
-//! batches, and while others wait it gets a small share of the time. So bad signatures of few callers cost the others
-//! next to nothing.
+//! batches, and while others wait suspects may waste only a small part of the time. So bad signatures of few callers
+//! cost the others next to nothing, and a caller with a rare bad one is hardly slower for it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
 use rand_core::{TryCryptoRng, TryRng};
@@ -111,6 +112,8 @@ struct Done {
     next: u64,
     /// Batches that were verified before their turn; admission bounds them.
     early: BTreeMap<u64, Vec<Verified>>,
+    /// A worker died over its batch: no later turn comes.
+    broken: bool,
 }
 
 /// What a worker gathered.
@@ -118,6 +121,32 @@ struct Gathered {
     submissions: Vec<Admitted>,
     /// The batch's number; suspects have none.
     turn: Option<u64>,
+}
+
+/// A worker's duty to pass its batch on.
+///
+/// If a worker dies, nothing that was verified after its batch may be ordered before it, and nobody may be left waiting
+/// for it: all of it is dropped, and its callers hear at once that the node stopped.
+struct Duty<'a> {
+    turns: &'a Turns,
+    turn: Option<u64>,
+    next: &'a Sender<Verified>,
+}
+
+impl Duty<'_> {
+    fn pass_on(mut self, batch: Vec<Verified>) -> Result<(), Closed> {
+        self.turns.pass_on(self.turn.take(), batch, self.next)
+    }
+}
+
+impl Drop for Duty<'_> {
+    fn drop(&mut self) {
+        if self.turn.is_some() {
+            let mut done = lock(&self.turns.done);
+            done.broken = true;
+            done.early.clear();
+        }
+    }
 }
 
 impl Turns {
@@ -144,9 +173,12 @@ impl Turns {
     fn pass_on(&self, turn: Option<u64>, batch: Vec<Verified>, next: &Sender<Verified>) -> Result<(), Closed> {
         let Some(turn) = turn else { return send(batch, next) };
         let mut done = lock(&self.done);
+        if done.broken {
+            return Err(Closed);
+        }
         done.early.insert(turn, batch);
         loop {
-            let Done { next: turn, early } = &mut *done;
+            let Done { next: turn, early, .. } = &mut *done;
             let Some(batch) = early.remove(turn) else { return Ok(()) };
             *turn += 1;
             send(batch, next)?;
@@ -171,10 +203,13 @@ pub(crate) fn run(shared: &Arc<Shared>, queues: &Queues, next: &Sender<Verified>
     let mut share = Share::default();
     while let Some(gathered) = queues.turns.gather(queues, &share, shared.config.verify_batch_max) {
         let Gathered { submissions, turn } = gathered;
+        let duty = Duty { turns: &queues.turns, turn, next };
         let start = shared.clock.monotonic_micros();
         let verified = verify(shared, submissions, &mut worker);
-        share.spend(turn.is_none(), shared.clock.monotonic_micros().saturating_sub(start));
-        if queues.turns.pass_on(turn, verified, next).is_err() {
+        let micros = shared.clock.monotonic_micros().saturating_sub(start);
+        let good = verified.iter().flat_map(|submission| &submission.events).filter(|event| event.is_ok()).count();
+        share.spend(turn.is_none(), good as u64, micros);
+        if duty.pass_on(verified).is_err() {
             return;
         }
     }
@@ -188,35 +223,54 @@ enum Queue {
 /// Suspects are verified in small batches: one bad signature spoils few others.
 const SUSPECT_BATCH_MAX: usize = 128;
 
-/// While others wait, suspects get one part in so many of a worker's time.
-const SUSPECT_SHARE: u64 = 16;
+/// While others wait, suspects may waste one part in so many of a worker's time.
+const WASTE_SHARE: u64 = 32;
 
 /// How far back a worker's time counts: bounds what suspects can take at once after a quiet while.
 const SHARE_WINDOW_MICROS: u64 = 1_000_000;
 
+/// How long a worker that suspects mostly wasted waits for a caller in good standing before it takes another of theirs.
+const PATIENCE: Duration = Duration::from_millis(5);
+
 /// How a worker's time was spent lately.
+///
+/// What a suspect's batch costs beyond what its good events would have cost among those of others is waste. A caller
+/// with one bad signature in thousands wastes little and gets nearly its part; one that sends nothing else wastes all.
 #[derive(Default)]
 struct Share {
     good_micros: u64,
+    good_events: u64,
     suspect_micros: u64,
+    wasted_micros: u64,
 }
 
 impl Share {
-    fn spend(&mut self, suspect: bool, micros: u64) {
+    /// Notes a batch: how many of its events were good, and how long it took.
+    fn spend(&mut self, suspect: bool, good: u64, micros: u64) {
         if suspect {
+            let lawful = good.saturating_mul(self.good_micros).checked_div(self.good_events).unwrap_or(0);
             self.suspect_micros += micros;
+            self.wasted_micros += micros.saturating_sub(lawful);
         } else {
             self.good_micros += micros;
+            self.good_events += good;
         }
         // What is long past gives no credit.
         if self.good_micros.max(self.suspect_micros) > SHARE_WINDOW_MICROS {
             self.good_micros /= 2;
+            self.good_events /= 2;
             self.suspect_micros /= 2;
+            self.wasted_micros /= 2;
         }
     }
 
     fn suspects_may(&self) -> bool {
-        self.suspect_micros.saturating_mul(SUSPECT_SHARE) <= self.good_micros
+        self.wasted_micros.saturating_mul(WASTE_SHARE) <= self.good_micros
+    }
+
+    /// Whether most of the suspects' time was for nothing: a flood, not a few bad ones.
+    fn is_flooded(&self) -> bool {
+        self.good_events > 0 && self.wasted_micros > self.suspect_micros / 2
     }
 }
 
@@ -228,7 +282,9 @@ fn take(queues: &Queues, share: &Share) -> Option<(Queue, Admitted)> {
     {
         return Some((Queue::Suspect, admitted));
     }
-    if let Ok(admitted) = queues.good.try_recv() {
+    // While a flood is being verified, whoever comes next would have to wait for it.
+    let patience = if share.is_flooded() { PATIENCE } else { Duration::ZERO };
+    if let Ok(admitted) = queues.good.recv_timeout(patience) {
         return Some((Queue::Good, admitted));
     }
     select! {
@@ -484,3 +540,61 @@ impl TryRng for SystemRandom {
 }
 
 impl TryCryptoRng for SystemRandom {}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_the_turn_of_a_worker_that_died() {
+        let turns = Turns::default();
+        let (next, _ordering) = crossbeam_channel::bounded(1);
+        let duty = |turn| Duty { turns: &turns, turn: Some(turn), next: &next };
+        assert!(duty(0).pass_on(Vec::new()).is_ok());
+        assert!(duty(2).pass_on(Vec::new()).is_ok());
+        assert_eq!(lock(&turns.done).early.len(), 1, "it waits for the one before");
+        let died = catch_unwind(AssertUnwindSafe(|| {
+            let _duty = duty(1);
+            panic!("no randomness");
+        }));
+        assert!(died.is_err());
+        assert!(lock(&turns.done).early.is_empty(), "what came after it was dropped, so its callers hear");
+        assert!(duty(3).pass_on(Vec::new()).is_err(), "and the others end");
+    }
+
+    #[test]
+    fn suspects_get_their_part_by_what_they_waste() {
+        let mut share = Share::default();
+        share.spend(false, 1000, 10_000);
+        // As cheap as those of others: nothing is wasted.
+        share.spend(true, 100, 1000);
+        assert_eq!((share.wasted_micros, share.suspects_may()), (0, true));
+        assert!(!share.is_flooded());
+        // A batch that had to be bisected cost double; half of it was waste, and too much of it.
+        share.spend(true, 100, 2000);
+        assert_eq!((share.wasted_micros, share.suspects_may()), (1000, false));
+        share.spend(false, 2200, 22_000);
+        assert!(share.suspects_may());
+        // Nothing good in it: all waste.
+        share.spend(true, 0, 500);
+        assert_eq!((share.wasted_micros, share.suspects_may()), (1500, false));
+        share.spend(true, 0, 5000);
+        assert!(share.is_flooded());
+    }
+
+    #[test]
+    fn a_quiet_while_gives_suspects_no_credit_for_long() {
+        let mut share = Share::default();
+        for _ in 0..1000 {
+            share.spend(false, 1000, 10_000);
+        }
+        let mut spent = 0;
+        while share.suspects_may() {
+            share.spend(true, 0, 1000);
+            spent += 1000;
+        }
+        assert!(spent <= SHARE_WINDOW_MICROS / WASTE_SHARE + 1000, "{spent} µs at once");
+    }
+}

@@ -1,4 +1,4 @@
-//! The ladder: `ordered >= durable >= folded >= signed >= acknowledged`, and `signed >= published`.
+//! The ladder: `ordered >= durable >= folded >= signed >= acknowledged`, `signed >= published`, and `signed >= applied`.
 //!
 //! Each rung is the size of the log prefix that reached it, has one writer (the stage that owns it), and never falls
 //! (law 6). Whoever waits for a rung subscribes; a reader that asks above a rung is told which one is missing.
@@ -24,6 +24,8 @@ pub struct Ladder {
     pub acknowledged: TreeSize,
     /// Entries under a published checkpoint.
     pub published: TreeSize,
+    /// Entries whose outcomes are stored and signed; 0 on a node without a follower.
+    pub applied: TreeSize,
 }
 
 /// Whether the node takes events, and why not.
@@ -54,12 +56,14 @@ pub enum Rung {
     Acknowledged,
     /// See [`Ladder::published`].
     Published,
+    /// See [`Ladder::applied`].
+    Applied,
 }
 
 impl Rung {
     /// All rungs, in ladder order.
-    pub const ALL: [Self; 6] =
-        [Self::Ordered, Self::Durable, Self::Folded, Self::Signed, Self::Acknowledged, Self::Published];
+    pub const ALL: [Self; 7] =
+        [Self::Ordered, Self::Durable, Self::Folded, Self::Signed, Self::Acknowledged, Self::Published, Self::Applied];
 
     /// The rung's name.
     #[must_use]
@@ -71,6 +75,7 @@ impl Rung {
             Self::Signed => "signed",
             Self::Acknowledged => "acknowledged",
             Self::Published => "published",
+            Self::Applied => "applied",
         }
     }
 }
@@ -86,6 +91,7 @@ impl Ladder {
             Rung::Signed => self.signed,
             Rung::Acknowledged => self.acknowledged,
             Rung::Published => self.published,
+            Rung::Applied => self.applied,
         }
     }
 }
@@ -93,7 +99,7 @@ impl Ladder {
 /// The rungs and the node's state.
 #[derive(Debug)]
 pub struct Watermarks {
-    rungs: [AtomicU64; 6],
+    rungs: [AtomicU64; 7],
     feed: watch::Sender<Ladder>,
     state: Mutex<NodeState>,
 }
@@ -106,6 +112,7 @@ impl Watermarks {
             Rung::Ordered | Rung::Durable | Rung::Folded => AtomicU64::new(size.get()),
             Rung::Signed | Rung::Acknowledged => AtomicU64::new(signed.get()),
             Rung::Published => AtomicU64::new(published.get()),
+            Rung::Applied => AtomicU64::new(0),
         };
         let this =
             Self { rungs: Rung::ALL.map(at), feed: watch::Sender::default(), state: Mutex::new(NodeState::Running) };
@@ -117,7 +124,7 @@ impl Watermarks {
     pub(crate) fn raise(&self, rung: Rung, to: TreeSize) {
         let before = self.rungs[rung as usize].swap(to.get(), Ordering::AcqRel);
         assert!(before <= to.get(), "rung {} fell from {before} to {to}", rung.name());
-        if matches!(rung, Rung::Signed | Rung::Acknowledged | Rung::Published) {
+        if matches!(rung, Rung::Signed | Rung::Acknowledged | Rung::Published | Rung::Applied) {
             self.feed.send_replace(self.ladder());
         }
     }
@@ -132,16 +139,17 @@ impl Watermarks {
     /// one that moved in between.
     #[must_use]
     pub fn ladder(&self) -> Ladder {
+        let applied = self.get(Rung::Applied);
         let published = self.get(Rung::Published);
         let acknowledged = self.get(Rung::Acknowledged);
         let signed = self.get(Rung::Signed);
         let folded = self.get(Rung::Folded);
         let durable = self.get(Rung::Durable);
         let ordered = self.get(Rung::Ordered);
-        Ladder { ordered, durable, folded, signed, acknowledged, published }
+        Ladder { ordered, durable, folded, signed, acknowledged, published, applied }
     }
 
-    /// Told whenever signed, acknowledged or published moves.
+    /// Told whenever signed, acknowledged, published or applied moves.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Ladder> {
         self.feed.subscribe()

@@ -6,6 +6,7 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use common::{World, check_receipt, duplicate};
 use tally_core::{Lane, NodeState, Refused};
@@ -15,6 +16,8 @@ use tally_storage::memory::Crash;
 #[test]
 fn a_failed_sync_poisons_the_node_and_a_restart_recovers() {
     let mut world = World::new();
+    // The sync that fails is the submission's, not one of a publication.
+    world.config.publish_interval = Duration::from_secs(3600);
     let node = world.start_ready();
     let kept = world.event("{\"kept\":1}");
     let receipt = node.accept_one(kept.clone());
@@ -123,7 +126,7 @@ fn the_door_is_bounded_in_bytes_over_all_and_for_each_caller() {
     assert!(matches!(node.submitter.submit(Lane(1), too_many), Err(Refused::TooLarge { .. })));
     assert!(matches!(node.submitter.submit(Lane(1), Vec::new()), Err(Refused::Count { .. })));
     // While the disk is slow, one caller fills its share and then waits; another one still gets in.
-    world.engine.faults().slow_sync(std::time::Duration::from_millis(300));
+    world.engine.faults().slow_sync(Duration::from_millis(300));
     let first = node.submitter.submit(Lane(1), vec![world.event("{}"), world.event("{}")]).unwrap();
     let busy = node.submitter.submit(Lane(1), vec![world.event("{}"), world.event("{}")]);
     assert!(matches!(busy, Err(Refused::Busy { .. })), "{busy:?}");
@@ -134,7 +137,7 @@ fn the_door_is_bounded_in_bytes_over_all_and_for_each_caller() {
     ));
     first.wait().unwrap();
     other.wait().unwrap();
-    world.engine.faults().slow_sync(std::time::Duration::ZERO);
+    world.engine.faults().slow_sync(Duration::ZERO);
     node.accept(vec![world.event("{}"), world.event("{}")]);
     node.stop();
 }

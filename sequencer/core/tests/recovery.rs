@@ -8,9 +8,12 @@ use std::sync::Arc;
 
 use common::{STREAM, TENANT, World, check_receipt, duplicate};
 use tally_core::{Lane, NodeState, Receipt, Refused, StartError};
+use tally_merkle::{TileTree, verify_inclusion};
 use tally_protocol::hash::RootHash;
 use tally_protocol::id::{Index, Sequence, TreeSize};
+use tally_storage::keys::TileKey;
 use tally_storage::memory::Crash;
+use tally_storage::{Batch, Durability, Engine, Family, StoredTile, TileStore};
 
 fn root(receipt: &Receipt) -> (TreeSize, RootHash) {
     (receipt.checkpoint.checkpoint.size, receipt.checkpoint.checkpoint.root)
@@ -62,6 +65,68 @@ fn deleting_all_derived_families_gives_the_same_roots() {
     assert_eq!(node.reader.stream_head(STREAM), Some(Sequence::new(1000)));
     check_receipt(&world, &node.accept_one(world.event("{}")));
     node.stop();
+}
+
+/// Every proof of a log of some tiles holds.
+fn check_proofs(node: &common::Node) {
+    let checkpoint = node.reader.checkpoint().checkpoint.clone();
+    for index in (1..checkpoint.size.get()).map(Index::new) {
+        let proof = node.reader.inclusion(index, checkpoint.size).unwrap();
+        let leaf = node.reader.event(index).unwrap().leaf_hash();
+        verify_inclusion(&leaf, &proof, &checkpoint.root).unwrap();
+    }
+}
+
+/// A stopped node's log of four full tiles, whose stored tiles are then changed.
+fn with_changed_tiles(change: impl Fn(u64, StoredTile) -> Vec<u8>) -> World {
+    let world = World::new();
+    let node = world.start_ready();
+    for n in 0..40 {
+        node.accept((0..30).map(|m| world.event(&format!("{{\"m\":{m},\"n\":{n}}}"))).collect());
+    }
+    check_proofs(&node);
+    node.stop();
+    let engine: Arc<dyn Engine> = Arc::clone(&world.engine) as Arc<dyn Engine>;
+    let tiles = TileStore::new(Arc::clone(&engine));
+    let mut batch = Batch::new();
+    for index in 0..4 {
+        let stored = tiles.get(0, index).unwrap().unwrap();
+        assert_eq!(stored.value().len(), 8704);
+        batch.put(Family::Tiles, TileKey { level: 0, index }.encode(), change(index, stored));
+    }
+    engine.write(batch, Durability::Synced).unwrap();
+    world
+}
+
+#[test]
+fn tiles_of_an_older_node_without_middle_rows_are_read_as_they_are() {
+    let world = with_changed_tiles(|_, stored| stored.hashes().to_vec());
+    let node = world.start();
+    check_proofs(&node);
+    node.accept_one(world.event("{}"));
+    node.stop();
+    // They were good: nothing was folded or written again.
+    let tiles = TileStore::new(Arc::clone(&world.engine) as Arc<dyn Engine>);
+    assert!((0..4).all(|index| tiles.get(0, index).unwrap().unwrap().middle_row().is_none()));
+}
+
+#[test]
+fn a_wrong_middle_row_is_found_by_the_next_start_and_derived_again() {
+    let world = with_changed_tiles(|index, stored| {
+        let mut value = stored.value().to_vec();
+        value[8192 + 32 * index as usize] ^= 1;
+        value
+    });
+    let node = world.start();
+    check_proofs(&node);
+    node.accept_one(world.event("{}"));
+    check_proofs(&node);
+    node.stop();
+    let tiles = TileStore::new(Arc::clone(&world.engine) as Arc<dyn Engine>);
+    for index in 0..4 {
+        let tile = tiles.get(0, index).unwrap().unwrap();
+        assert_eq!(tile.middle_row().unwrap(), TileTree::new(&tile.hashes()).unwrap().middle_row());
+    }
 }
 
 #[test]

@@ -179,17 +179,11 @@ fn duplicate(opened: &Opened) -> u64 {
 #[test]
 fn a_wrong_index_row_a_wrong_tile_and_a_wrong_fence_are_found() {
     let good = home_with_log();
-    let cases: [(&str, Change<()>); 3] = [
+    let cases: [(&str, Change<()>); 4] = [
         ("event_id", |opened| change_row(opened, Family::EventIds)),
         ("position", |opened| change_row(opened, Family::Positions)),
-        ("tile_damaged", |opened| {
-            let store = TileStore::new(Arc::clone(&opened.0));
-            let mut tile: [u8; 8192] = store.get(0, 0).unwrap().unwrap().as_ref().try_into().unwrap();
-            tile[100 * 32] ^= 1;
-            let mut batch = Batch::new();
-            store.put(&mut batch, 0, 0, &tile);
-            opened.0.write(batch, Durability::Synced).unwrap();
-        }),
+        ("tile_damaged", |opened| change_tile(opened, |hashes, _| hashes[100 * 32] ^= 1)),
+        ("tile_damaged", |opened| change_tile(opened, |_, row| row[7 * 32] ^= 1)),
     ];
     for (rule, change) in cases {
         let home = Home::new();
@@ -204,6 +198,17 @@ fn a_wrong_index_row_a_wrong_tile_and_a_wrong_fence_are_found() {
     copy_folder(&good.data(), &home.data());
     std::fs::copy(other.fence(), home.fence()).unwrap();
     assert_eq!(first_bad(&home).1, "fence_ledger");
+}
+
+fn change_tile(opened: &Opened, change: fn(&mut [u8; 8192], &mut [u8; 512])) {
+    let store = TileStore::new(Arc::clone(&opened.0));
+    let tile = store.get(0, 0).unwrap().unwrap();
+    let mut hashes = tile.hashes().as_ref().try_into().unwrap();
+    let mut row = tile.middle_row().unwrap().as_ref().try_into().unwrap();
+    change(&mut hashes, &mut row);
+    let mut batch = Batch::new();
+    store.put(&mut batch, (0, 0), &hashes, &row);
+    opened.0.write(batch, Durability::Synced).unwrap();
 }
 
 fn change_row(opened: &Opened, family: Family) {

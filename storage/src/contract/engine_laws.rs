@@ -86,7 +86,7 @@ pub fn clearing_a_family_clears_all_of_it_and_nothing_else(lab: &mut impl Lab) {
     let engine = lab.fresh();
     let mut batch = Batch::new();
     for key in [Key::of(&[&[0]]), key(5), Key::of(&[&[u8::MAX; KEY_BYTES_MAX]])] {
-        batch.put(Family::Tiles, key, "x");
+        batch.put(Family::Tiles, key.clone(), "x");
         batch.put(Family::Control, key, "x");
     }
     engine.write(batch, Durability::Buffered).expect("write");
@@ -113,10 +113,10 @@ pub fn scans_agree_with_a_sorted_map(lab: &mut impl Lab) {
         for _ in 0..dice.below(4) {
             let key = any_key(&mut dice);
             if dice.below(4) == 0 {
-                batch.delete(Family::Control, key);
+                batch.delete(Family::Control, key.clone());
                 model.remove(key.as_slice());
             } else {
-                batch.put(Family::Control, key, round.to_be_bytes().to_vec());
+                batch.put(Family::Control, key.clone(), round.to_be_bytes().to_vec());
                 model.insert(key.as_slice().to_vec(), round.to_be_bytes().to_vec());
             }
         }

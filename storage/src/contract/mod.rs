@@ -4,6 +4,7 @@
 //! The laws are plain functions that panic when broken. What only a real disk can show (crashes, damage) is in
 //! `tests/power_cut.rs`.
 
+pub mod applied_laws;
 pub mod engine_laws;
 pub mod sample;
 pub mod store_laws;
@@ -65,6 +66,15 @@ macro_rules! contract_tests {
                 commitments_are_found_by_range_and_by_id
                 credentials_come_and_go
                 a_database_belongs_to_one_format_and_one_ledger;
+            applied_laws:
+                outcomes_are_found_by_index
+                the_log_of_outcomes_has_its_own_tiles_and_checkpoints
+                cuts_are_found_from_any_index_on
+                what_a_plugin_holds_is_its_own_and_in_order
+                pages_are_found_by_tree_and_name
+                effects_are_listed_in_order_beside_what_became_of_them
+                modules_are_found_by_their_hash_and_checked_against_it
+                what_is_applied_can_be_deleted_alone_or_with_all_that_is_derived;
         }
     };
 }

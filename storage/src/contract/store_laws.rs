@@ -15,7 +15,7 @@ use crate::batch::{Batch, Durability, Engine};
 use crate::error::StorageError;
 use crate::family::Family;
 use crate::keys::{MetaKey, RunKey, TileKey};
-use crate::tile_store::TILE_BYTES;
+use crate::tile_store::{MIDDLE_ROW_BYTES, TILE_BYTES};
 use crate::{
     CheckpointStore, CommitmentStore, CredentialStore, DerivedIndex, EventLog, FORMAT_VERSION, LatestCheckpoint,
     MetaStore, PublishedCheckpoint, TileStore, clear_derived,
@@ -137,16 +137,24 @@ pub fn a_run_under_a_foreign_key_is_refused(lab: &mut impl Lab) {
     assert!(matches!(lost, Err(StorageError::BadValue { family: Family::Positions, .. })));
 }
 
-/// All 8192 bytes or an error.
+/// All 8192 bytes, with or without the 512 of their row, or an error.
 pub fn tiles_are_stored_whole(lab: &mut impl Lab) {
     let engine = lab.fresh();
     let tiles = TileStore::new(Arc::clone(&engine));
-    let tile = [0xee; TILE_BYTES];
-    write(&*engine, |batch| tiles.put(batch, 1, 2, &tile));
-    assert_eq!(tiles.get(1, 2).expect("read").as_deref(), Some(&tile[..]));
+    let (tile, row) = ([0xee; TILE_BYTES], [0xdd; MIDDLE_ROW_BYTES]);
+    write(&*engine, |batch| tiles.put(batch, (1, 2), &tile, &row));
+    let stored = tiles.get(1, 2).expect("read").expect("there");
+    assert_eq!((stored.hashes().as_ref(), stored.middle_row().as_deref()), (&tile[..], Some(&row[..])));
+    assert_eq!(stored.value()[..], [&tile[..], &row[..]].concat());
     assert_eq!(tiles.get(2, 1).expect("read"), None);
-    write(&*engine, |batch| batch.put(Family::Tiles, TileKey { level: 0, index: 0 }.encode(), vec![0; 32]));
-    assert!(matches!(tiles.get(0, 0), Err(StorageError::BadValue { family: Family::Tiles, .. })));
+    let key = TileKey { level: 0, index: 0 }.encode();
+    write(&*engine, |batch| batch.put(Family::Tiles, key.clone(), tile.to_vec()));
+    let bare = tiles.get(0, 0).expect("read").expect("there");
+    assert_eq!((bare.hashes().as_ref(), bare.middle_row()), (&tile[..], None));
+    for length in [0, 32, 512, 8191, 8193, 8703, 8705, 16_384] {
+        write(&*engine, |batch| batch.put(Family::Tiles, key.clone(), vec![0; length]));
+        assert!(matches!(tiles.get(0, 0), Err(StorageError::BadValue { family: Family::Tiles, .. })), "{length}");
+    }
 }
 
 /// One newest checkpoint, with its frontier.
@@ -387,7 +395,7 @@ pub fn what_is_derived_can_be_deleted_and_truth_stays(lab: &mut impl Lab) {
     let note = "note".to_owned();
     let published = PublishedCheckpoint { size: TreeSize::new(7), note: note.clone() };
     write(&*engine, |batch| {
-        tiles.put(batch, 0, 0, &[1; TILE_BYTES]);
+        tiles.put(batch, (0, 0), &[1; TILE_BYTES], &[2; MIDDLE_ROW_BYTES]);
         checkpoints.put_latest(batch, &LatestCheckpoint { size: TreeSize::new(7), note, frontier: Bytes::new() });
         checkpoints.put_published(batch, &published);
         meta.put_genesis(batch, b"genesis").expect("first");

@@ -7,11 +7,19 @@
 //! | event_ids, entities | segment u32, part u8, number u32 | a piece of a segment |
 //! | streams | stream 32 | newest sequence u64 |
 //! | control | `0x00` / `0x01`, index u64 / `0x02`, family u8, segment u32 | cursor u64 / nothing / description |
-//! | tiles | size that completes it u64, level u8 | 256 hashes of 32 bytes |
+//! | tiles | size that completes it u64, level u8 | 256 hashes of 32 bytes, 16 nodes of 32 bytes |
 //! | checkpoints | `0x00` / `0x01`, size u64 | newest signed / published |
 //! | commitments | `0x00`, stream 32, first sequence u64 / `0x01`, batch id 16 | commitment / its other key |
 //! | credentials | 32 bytes | opaque |
 //! | meta | name | as named |
+//! | outcome_tiles | as tiles | as tiles |
+//! | outcomes | index of the first u64 | outcomes of neighbouring events |
+//! | outcome_checkpoints | as checkpoints | as checkpoints |
+//! | cuts | `0x00` / `0x01`, first index u64 | end u64 / end u64, opaque |
+//! | plugin_state | stream 32, length of the plugin's id u8, id, key | value |
+//! | state_pages | `0x00`, name / `0x01`, place 32, name | page |
+//! | outbox, dispatches | index u64, number u32 | opaque |
+//! | modules | BLAKE3 of the module 32 | module |
 //!
 //! Numbers are big-endian, so keys sort as the numbers do. Every key family reads back exactly what it wrote and
 //! nothing else.
@@ -20,7 +28,13 @@ mod checkpoint;
 mod commitment;
 mod control;
 mod credential;
+mod cut;
+mod effect;
 mod meta;
+mod module;
+mod outcome;
+mod page;
+mod plugin_state;
 mod position;
 mod run;
 mod segment;
@@ -28,42 +42,61 @@ mod stream;
 mod tile;
 
 use core::fmt;
+use std::sync::Arc;
 
 pub use checkpoint::CheckpointKey;
 pub use commitment::CommitmentKey;
 pub use control::ControlKey;
 pub use credential::CredentialKey;
+pub use cut::CutKey;
+pub use effect::EffectKey;
 pub use meta::MetaKey;
+pub use module::ModuleKey;
+pub use outcome::OutcomeKey;
+pub use page::{PAGE_NAME_BYTES_MAX, PageKey};
+pub use plugin_state::{PLUGIN_KEY_BYTES_MAX, PluginStateKey};
 pub use position::PositionKey;
 pub use run::RunKey;
 pub use segment::{SegmentKey, SegmentPart};
 pub use stream::StreamKey;
 pub use tile::TileKey;
 
-/// The longest key of any family.
-pub const KEY_BYTES_MAX: usize = 48;
+/// The longest key of any family: a plugin's own key of 1,024 bytes, behind its stream and its id.
+pub const KEY_BYTES_MAX: usize = 1_152;
 
-/// A key's bytes, without an allocation.
-#[derive(Clone, Copy)]
-pub struct Key {
-    bytes: [u8; KEY_BYTES_MAX],
-    len: u8,
+/// Keys up to here need no allocation: those of every family that an event's receipt waits for.
+const SHORT_BYTES_MAX: usize = 48;
+
+/// A key's bytes.
+#[derive(Clone)]
+pub struct Key(Form);
+
+#[derive(Clone)]
+enum Form {
+    Short { bytes: [u8; SHORT_BYTES_MAX], len: u8 },
+    Long(Arc<[u8]>),
 }
 
 impl Key {
     /// The smallest key: the beginning of a family.
-    pub const FIRST: Self = Self { bytes: [0; KEY_BYTES_MAX], len: 0 };
+    pub const FIRST: Self = Self(Form::Short { bytes: [0; SHORT_BYTES_MAX], len: 0 });
 
     /// The parts one after the other. They are constants' and ids' bytes, [`KEY_BYTES_MAX`] at most in all; what goes
-    /// beyond is cut, which the families' round-trip tests would show.
+    /// beyond is cut, which the families' round-trip tests would show. A store whose keys are a caller's asks for their
+    /// length first.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
-        let mut key = Self::FIRST;
-        let all = parts.iter().copied().flatten();
-        for (to, from) in key.bytes.iter_mut().zip(all) {
-            *to = *from;
-            key.len += 1;
+        if parts.iter().map(|part| part.len()).sum::<usize>() > SHORT_BYTES_MAX {
+            let mut long = parts.concat();
+            long.truncate(KEY_BYTES_MAX);
+            return Self(Form::Long(long.into()));
         }
-        key
+        let mut short = [0; SHORT_BYTES_MAX];
+        let mut len = 0;
+        for (to, from) in short.iter_mut().zip(parts.iter().copied().flatten()) {
+            *to = *from;
+            len += 1;
+        }
+        Self(Form::Short { bytes: short, len })
     }
 
     /// A key from bytes of unknown origin; `None` if they are longer than any key.
@@ -75,30 +108,30 @@ impl Key {
     /// The bytes.
     #[must_use]
     pub fn as_slice(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+        match &self.0 {
+            Form::Short { bytes, len } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Form::Long(bytes) => bytes,
+        }
     }
 
     /// How many bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        usize::from(self.len)
+        self.as_slice().len()
     }
 
     /// Whether it is [`Key::FIRST`].
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// The smallest key that is greater than every key that starts with this one; `None` if there is none.
     #[must_use]
     pub fn prefix_end(&self) -> Option<Self> {
         let keep = self.as_slice().iter().rposition(|byte| *byte != u8::MAX)?;
-        let mut end = Self::of(&[self.as_slice().get(..=keep)?]);
-        if let Some(last) = end.bytes.get_mut(keep) {
-            *last += 1;
-        }
-        Some(end)
+        let (last, head) = self.as_slice().get(..=keep)?.split_last()?;
+        Some(Self::of(&[head, &[last + 1]]))
     }
 
     /// The smallest key greater than this one, if it is shorter than [`KEY_BYTES_MAX`].
@@ -168,8 +201,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_end_of_a_prefix_is_behind_everything_that_starts_with_it(
-            prefix in prop::collection::vec(any::<u8>(), 0..20),
-            tail in prop::collection::vec(any::<u8>(), 0..20),
+            prefix in prop::collection::vec(prop_oneof![any::<u8>(), Just(255)], 0..80),
+            tail in prop::collection::vec(any::<u8>(), 0..80),
         ) {
             let key = Key::from_slice(&prefix).unwrap();
             let inside = [prefix.clone(), tail].concat();
@@ -180,6 +213,23 @@ mod tests {
                 }
                 None => prop_assert!(prefix.iter().all(|byte| *byte == 255)),
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_has_the_bytes_it_was_made_of_and_sorts_as_they_do(
+            a in prop::collection::vec(any::<u8>(), 0..120),
+            b in prop::collection::vec(any::<u8>(), 0..120),
+            at in 0usize..120,
+        ) {
+            let (head, tail) = a.split_at(at.min(a.len()));
+            let key = Key::of(&[head, tail]);
+            prop_assert_eq!(key.as_slice(), &a[..]);
+            prop_assert_eq!(key.len(), a.len());
+            prop_assert_eq!(key == Key::of(&[&b]), a == b);
+            let after = key.just_after();
+            prop_assert!(key.as_slice() < after.as_slice() && (b <= a || b.as_slice() >= after.as_slice()));
         }
     }
 

@@ -1,4 +1,5 @@
-//! `tiles`: the size of the tree that completes a full hash tile, and the tile's level → its 256 hashes.
+//! `tiles`: the size of the tree that completes a full hash tile, and the tile's level → its 256 hashes
+//! and its middle row.
 //!
 //! Keys grow as tiles are completed, whatever their level, so the database never sorts them again: by level and number,
 //! each file would hold some of every level and overlap with all files before it.

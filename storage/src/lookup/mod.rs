@@ -97,7 +97,7 @@ impl LookUp {
         let mut next_id = 0;
         // As many as tiers, times a few.
         let range =
-            ScanRange { family: Family::Control, from, to: from.prefix_end(), reverse: false, limit: usize::MAX };
+            ScanRange { family: Family::Control, to: from.prefix_end(), from, reverse: false, limit: usize::MAX };
         for row in engine.scan(&range)? {
             let Some(ControlKey::Segment(_, id)) = ControlKey::decode(&row.key) else {
                 return Err(StorageError::bad_value(Family::Control, &row.key, "not a segment's key"));

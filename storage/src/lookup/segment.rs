@@ -150,7 +150,7 @@ fn pieces(engine: &dyn Engine, segment: &Segment, part: SegmentPart) -> Result<V
     };
     loop {
         let from = SegmentKey { segment: segment.id, part, number }.encode();
-        let range = ScanRange { family: segment.family, from, to, reverse: false, limit: AT_ONCE };
+        let range = ScanRange { family: segment.family, from, to: to.clone(), reverse: false, limit: AT_ONCE };
         let rows = engine.scan(&range)?;
         rows.iter().for_each(|row| bytes.extend_from_slice(&row.value));
         if rows.len() < AT_ONCE {

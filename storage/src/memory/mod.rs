@@ -228,7 +228,7 @@ impl Engine for MemoryEngine {
     }
 
     fn drop_range(&self, family: Family, from: &Key, to: Option<&Key>) -> Result<(), StorageError> {
-        let range = ScanRange { family, from: *from, to: to.copied(), reverse: false, limit: usize::MAX };
+        let range = ScanRange { family, from: from.clone(), to: to.cloned(), reverse: false, limit: usize::MAX };
         let mut batch = Batch::new();
         self.scan(&range)?.iter().for_each(|row| batch.delete(family, Key::of(&[&row.key])));
         self.write_past_log(batch)

@@ -5,17 +5,17 @@
 //! clones: a clone is eight reference counts, and the next append copies at most the tile it writes to, 16 KiB per
 //! level. After a restart it comes back from the stored full tiles below and the leaves of the last partial one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tally_protocol::hash::{LeafHash, NodeHash, RootHash, node};
 use tally_protocol::id::TreeSize;
 use tally_protocol::tile::TileId;
 
 use super::nodes::TileHashes;
-use super::{HASH_BYTES, TILE_BYTES, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles, partial_width};
+use super::{HASH_BYTES, MIDDLE_HEIGHT, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles, partial_width};
 use crate::error::{OutOfStep, TileError};
 use crate::frontier::Frontier;
-use crate::node::peaks;
+use crate::node::{bit_length, peaks};
 use crate::run_tree::RunTree;
 use crate::source::NodeSource;
 
@@ -28,6 +28,9 @@ pub struct FullTile {
     pub index: u64,
     /// 256 hashes, 8192 bytes.
     pub bytes: Arc<[u8]>,
+    /// The middle row, 512 bytes: stored beside the hashes, so that a path can be read without hashing them all
+    /// ([`RowedTile`](super::RowedTile)). It follows from them and is no part of the tile that is served.
+    pub middle_row: Arc<[u8]>,
 }
 
 impl FullTile {
@@ -51,12 +54,23 @@ struct Partial {
 }
 
 /// The partial tiles of a tree of some size.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct Edge {
     size: u64,
     /// By tile level.
     levels: [Arc<Partial>; TILE_LEVELS],
+    /// The joined peaks below each tree level, once somebody asked: they belong to the size.
+    borders: OnceLock<Vec<Option<NodeHash>>>,
 }
+
+/// What was asked for does not count.
+impl PartialEq for Edge {
+    fn eq(&self, other: &Self) -> bool {
+        (self.size, &self.levels) == (other.size, &other.levels)
+    }
+}
+
+impl Eq for Edge {}
 
 impl Edge {
     /// The edge of the empty tree.
@@ -88,7 +102,7 @@ impl Edge {
                 break;
             }
         }
-        self.size += leaves.len() as u64;
+        self.set_size(self.size + leaves.len() as u64);
         full
     }
 
@@ -105,7 +119,7 @@ impl Edge {
             let known = |level, index| run.node(level, index).ok();
             self.fill(level, run.completed(TILE_HEIGHT * level as u32), &mut full, known);
         }
-        self.size = run.size().get();
+        self.set_size(run.size().get());
         Ok(full)
     }
 
@@ -124,15 +138,15 @@ impl Edge {
 
     /// The edge of a tree of `size`, from its full tiles and the leaves after the last full tile of level 0.
     ///
-    /// `fetch(level, index)` gives a full tile's bytes; it is called for at most 255 tiles per level. The tiles are
+    /// `fetch(level, index)` gives a full tile; it is called for at most 255 tiles per level. The tiles are
     /// believed: compare [`root`](Self::root) with a signed one.
     ///
     /// # Errors
     /// [`TileError`] when a tile is missing, malformed or cannot be fetched, or `tail` has not exactly the leaves
     /// `size / 256 * 256 .. size`.
-    pub fn restore<E>(
+    pub fn restore<T: TileHashes, E>(
         size: TreeSize,
-        mut fetch: impl FnMut(u8, u64) -> Result<Option<Vec<u8>>, E>,
+        mut fetch: impl FnMut(u8, u64) -> Result<Option<T>, E>,
         tail: &[LeafHash],
     ) -> Result<Self, TileError<E>> {
         let size = size.get();
@@ -147,9 +161,9 @@ impl Edge {
             let below = level as u8 - 1;
             let end = full_tiles(level - 1, size);
             let roots = (end - partial_width(level, size) as u64..end).map(|index| {
-                let bytes = fetch(below, index).map_err(TileError::Fetch)?;
-                let bytes = bytes.ok_or(TileError::Missing { level: below, index })?;
-                bytes.subtree(TILE_HEIGHT, 0).ok_or(TileError::Malformed { level: below, index })
+                let tile = fetch(below, index).map_err(TileError::Fetch)?;
+                let tile = tile.ok_or(TileError::Missing { level: below, index })?;
+                tile.subtree(TILE_HEIGHT, 0).ok_or(TileError::Malformed { level: below, index })
             });
             edge.levels[level] = Arc::new(Partial::of(&roots.collect::<Result<Vec<_>, _>>()?));
         }
@@ -162,6 +176,32 @@ impl Edge {
         let row = self.levels.get(tile_level)?.rows.get(height as usize)?;
         let first = full_tiles(tile_level, self.size) << (TILE_HEIGHT - height);
         row.get(usize::try_from(index.checked_sub(first)?).ok()?).copied()
+    }
+
+    /// The joined peaks below a tree level: hashed once for a size, however many paths end in them.
+    pub(super) fn border(&self, level: u32) -> Option<NodeHash> {
+        let borders = self.borders.get_or_init(|| self.join_borders());
+        borders.get(level as usize).copied().flatten()
+    }
+
+    fn join_borders(&self) -> Vec<Option<NodeHash>> {
+        let mut joined: Option<NodeHash> = None;
+        let mut borders = vec![joined];
+        for level in 0..bit_length(self.size) {
+            if self.size >> level & 1 == 1 {
+                joined = match (self.partial_node(level, (self.size >> level) - 1), joined) {
+                    (Some(left), Some(right)) => Some(node(&left, &right)),
+                    (left, right) => left.or(right),
+                };
+            }
+            borders.push(joined);
+        }
+        borders
+    }
+
+    fn set_size(&mut self, size: u64) {
+        self.size = size;
+        self.borders = OnceLock::new();
     }
 
     /// Adds nodes to the partial tile of a level, cutting it into full tiles, and gives the full ones' roots. Inner
@@ -184,7 +224,7 @@ impl Edge {
             });
             if let [left, right] = partial.rows[7][..] {
                 roots.push(known(TILE_HEIGHT * (level as u32 + 1), index).unwrap_or_else(|| node(&left, &right)));
-                full.push(FullTile { level: level as u8, index, bytes: concat(&partial.rows[0]) });
+                full.push(partial.full_tile(level as u8, index));
                 index += 1;
                 partial.clear();
             }
@@ -216,16 +256,21 @@ impl Partial {
         }
     }
 
+    /// Itself, when it has all its hashes.
+    fn full_tile(&self, level: u8, index: u64) -> FullTile {
+        let [bytes, middle_row] = [0, MIDDLE_HEIGHT as usize].map(|height| concat(&self.rows[height]));
+        FullTile { level, index, bytes, middle_row }
+    }
+
     fn clear(&mut self) {
         self.rows.iter_mut().for_each(Vec::clear);
     }
 }
 
 fn concat(hashes: &[NodeHash]) -> Arc<[u8]> {
-    let mut bytes = Vec::with_capacity(TILE_BYTES);
+    let mut bytes = Vec::with_capacity(hashes.len() * HASH_BYTES);
     for hash in hashes {
         bytes.extend_from_slice(hash.as_bytes());
     }
-    debug_assert_eq!(bytes.len() % HASH_BYTES, 0);
     bytes.into()
 }

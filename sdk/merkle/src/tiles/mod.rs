@@ -7,15 +7,24 @@
 
 mod edge;
 mod nodes;
+mod rowed;
+mod rows;
 
 pub use edge::{Edge, FullTile};
 pub use nodes::{TileHashes, TileNodes, TileTree};
+pub use rowed::RowedTile;
 
 /// Hashes in a full tile.
 pub const TILE_WIDTH: usize = tally_protocol::limits::TILE_WIDTH as usize;
 
 /// Bytes of a full tile.
 pub const TILE_BYTES: usize = TILE_WIDTH * HASH_BYTES;
+
+/// Bytes of a full tile's middle row: its 16 nodes of height 4, each the root of 16 of its hashes.
+pub const MIDDLE_ROW_BYTES: usize = HASH_BYTES * (TILE_WIDTH >> MIDDLE_HEIGHT);
+
+/// Where the middle row lies: as many levels of the tile below it as above it.
+const MIDDLE_HEIGHT: u32 = TILE_HEIGHT / 2;
 
 /// Bytes of a hash.
 const HASH_BYTES: usize = 32;

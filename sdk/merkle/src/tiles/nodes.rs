@@ -1,18 +1,23 @@
 //! Nodes of any level and any size out of tiles.
 //!
 //! Takes a closure that fetches full tiles and an edge, gives a [`NodeSource`] for every size up to the edge's. A node
-//! of a level that is no multiple of eight is hashed from its tile, at most 127 hashes; a caller that caches
-//! [`TileTree`]s instead of bytes pays that once per tile. The last tile of each level is remembered, because a path
-//! climbs eight steps in one tile. Lives for one request; not shared between threads.
+//! of a level that is no multiple of eight is hashed from its tile's bytes, at most 127 hashes. A caller that gives
+//! [`TileTree`]s pays for a whole tile once and for no path; one that gives [`RowedTile`](super::RowedTile)s pays 28
+//! hashes for each path. The last tile of each level is remembered, because a path climbs eight steps in one tile.
+//! Lives for one request; not shared between threads.
 
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use tally_protocol::hash::{NodeHash, node};
+use tally_protocol::hash::NodeHash;
+use tally_protocol::id::TreeSize;
 
 use super::edge::Edge;
-use super::{HASH_BYTES, TILE_BYTES, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles};
+use super::rows::{extend_rows, hash_at, hashes_of};
+use super::{HASH_BYTES, MIDDLE_HEIGHT, TILE_BYTES, TILE_HEIGHT, TILE_LEVELS, TILE_WIDTH, full_tiles};
 use crate::error::TileError;
+use crate::node::border_peaks;
+use crate::prove::joined;
 use crate::source::NodeSource;
 
 /// A full tile's content, as bytes or prepared.
@@ -27,14 +32,13 @@ impl TileHashes for [u8] {
         if self.len() != TILE_BYTES || height > TILE_HEIGHT {
             return None;
         }
-        let from = at.checked_mul(HASH_BYTES << height)?;
-        let (hashes, _) = self.get(from..from.checked_add(HASH_BYTES << height)?)?.as_chunks::<HASH_BYTES>();
-        let mut row = [NodeHash::ZERO; TILE_WIDTH];
-        let row = row.get_mut(..hashes.len())?;
-        for (to, hash) in row.iter_mut().zip(hashes) {
-            *to = NodeHash::from_bytes(*hash);
+        if height == 0 {
+            return hash_at(self, at);
         }
-        fold(row)
+        let from = at.checked_mul(HASH_BYTES << height)?;
+        let mut nodes = hashes_of(self.get(from..from.checked_add(HASH_BYTES << height)?)?)?;
+        extend_rows(&mut nodes, 1);
+        nodes.last().copied()
     }
 }
 
@@ -67,18 +71,16 @@ impl TileTree {
     /// Hashes a full tile's inner nodes; `None` when these are not 8192 bytes.
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let (hashes, []) = bytes.as_chunks::<HASH_BYTES>() else {
-            return None;
-        };
-        if hashes.len() != TILE_WIDTH {
-            return None;
-        }
-        let mut nodes = Vec::with_capacity(TILE_WIDTH * 2 - 1);
-        nodes.extend(hashes.iter().copied().map(NodeHash::from_bytes));
-        for at in 0..TILE_WIDTH - 1 {
-            nodes.push(node(&nodes[at * 2], &nodes[at * 2 + 1]));
-        }
+        let mut nodes = hashes_of(bytes).filter(|hashes| hashes.len() == TILE_WIDTH)?;
+        extend_rows(&mut nodes, 1);
         Some(Self { nodes })
+    }
+
+    /// The tile's middle row, as it is stored beside its hashes ([`FullTile::middle_row`](super::FullTile)).
+    #[must_use]
+    pub fn middle_row(&self) -> Vec<u8> {
+        let width = TILE_WIDTH >> MIDDLE_HEIGHT;
+        (0..width).filter_map(|at| self.subtree(MIDDLE_HEIGHT, at)).flat_map(|node| *node.as_bytes()).collect()
     }
 }
 
@@ -146,16 +148,12 @@ where
         let at = (first % TILE_WIDTH as u64) as usize >> height;
         self.stored(tile_level as u8, tile, height, at)
     }
-}
 
-/// Folds a power of two of hashes in place.
-fn fold(row: &mut [NodeHash]) -> Option<NodeHash> {
-    let mut width = row.len();
-    while width > 1 {
-        width /= 2;
-        for at in 0..width {
-            row[at] = node(&row[at * 2], &row[at * 2 + 1]);
+    fn border(&self, level: u32, size: TreeSize) -> Result<Option<NodeHash>, TileError<E>> {
+        if size == self.edge.size() {
+            Ok(self.edge.border(level))
+        } else {
+            joined(self, border_peaks(level, size.get()))
         }
     }
-    row.first().copied()
 }

@@ -66,7 +66,8 @@ pub enum Rule {
     ControlRefused,
     /// The entry's leaf is the one that the stored tile holds.
     TileDiffers,
-    /// The stored tile does not hold the nodes of the log, and a signed root shows that the entries are good.
+    /// The stored tile does not hold the nodes of the log, and a signed root shows that the entries are good; or its
+    /// middle row does not follow from its hashes.
     TileDamaged,
     /// The stored tile exists.
     TileMissing,

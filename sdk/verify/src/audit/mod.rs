@@ -181,7 +181,7 @@ impl LogAudit {
         core::mem::take(&mut self.tiles)
     }
 
-    /// Compares a derived tile with the stored one.
+    /// Compares a derived tile with the stored one: its hashes, and its middle row where one is stored behind them.
     pub fn check_tile(&mut self, derived: &FullTile, stored: Option<&[u8]>) {
         self.tally.tiles += 1;
         let span = 1u64 << (8 * u32::from(derived.level)).min(63);
@@ -192,12 +192,18 @@ impl LogAudit {
             self.findings.add(whole, Rule::TileMissing, format!("{name} is missing"));
             return;
         };
-        if stored.len() != derived.bytes.len() {
-            self.findings.add(whole, Rule::TileDamaged, format!("{name} is not {} bytes long", derived.bytes.len()));
+        let length = derived.bytes.len();
+        let (hashes, row) = stored.split_at(stored.len().min(length));
+        if hashes.len() != length || ![0, derived.middle_row.len()].contains(&row.len()) {
+            self.findings.add(whole, Rule::TileDamaged, format!("{name} is not {length} bytes long"));
             return;
         }
-        let differs = stored.chunks(32).zip(derived.bytes.chunks(32)).position(|(theirs, ours)| theirs != ours);
+        let differs = hashes.chunks(32).zip(derived.bytes.chunks(32)).position(|(theirs, ours)| theirs != ours);
         let Some(at) = differs else {
+            // The hashes are right, and the row follows from them: no root is needed to say that it is wrong.
+            if !row.is_empty() && *row != *derived.middle_row {
+                self.findings.add(whole, Rule::TileDamaged, format!("{name} holds another middle row"));
+            }
             return;
         };
         let at = at as u64;

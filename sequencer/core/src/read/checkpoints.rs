@@ -8,39 +8,17 @@ use tally_protocol::tile::{EntryBundleId, TILE_WIDTH, TileId, encode_bundle};
 
 use super::proofs::tile_bytes;
 use super::{ReadError, Reader, StoredEvent};
+use crate::shared::ServedLog;
 use crate::watermarks::Rung;
 
 const HASH_BYTES: usize = 32;
 
-impl Reader {
-    /// The newest certified checkpoint, signed by the receipt key.
-    #[must_use]
-    pub fn checkpoint(&self) -> Arc<SignedCheckpoint> {
-        Arc::clone(&self.shared.certified.load().checkpoint)
-    }
-
-    /// The newest published checkpoint, signed by the log's key and the receipt key.
-    #[must_use]
-    pub fn published(&self) -> Option<Arc<SignedCheckpoint>> {
-        self.shared.published.load_full()
-    }
-
-    /// The published checkpoint of exactly this size.
-    ///
-    /// # Errors
-    /// `NotFound` if none was published at this size.
-    pub fn published_at(&self, size: TreeSize) -> Result<String, ReadError> {
-        self.shared.checkpoints.published_at(size)?.map(|published| published.note).ok_or(ReadError::NotFound)
-    }
-
-    /// A tile's hashes. A partial tile is a prefix of the full one, so any width up to the tree's edge is answered.
-    ///
-    /// # Errors
-    /// `NotFound` above the certified tree.
-    pub fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
-        let certified = self.shared.certified.load_full();
+impl ServedLog {
+    /// A tile's hashes; see [`Reader::tile`].
+    pub(super) fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
+        let certified = self.certified.load_full();
         let bytes_wanted = usize::from(id.width) * HASH_BYTES;
-        if let Some(bytes) = tile_bytes(&self.shared, id.level, id.index)? {
+        if let Some(bytes) = tile_bytes(self, id.level, id.index)? {
             return Ok(bytes.get(..bytes_wanted).unwrap_or(&bytes).to_vec());
         }
         let size = certified.checkpoint.checkpoint.size.get();
@@ -50,6 +28,36 @@ impl Reader {
             return Err(ReadError::NotFound);
         }
         Ok(partial.iter().take(usize::from(id.width)).flat_map(|node| *node.as_bytes()).collect())
+    }
+}
+
+impl Reader {
+    /// The newest certified checkpoint, signed by the receipt key.
+    #[must_use]
+    pub fn checkpoint(&self) -> Arc<SignedCheckpoint> {
+        Arc::clone(&self.shared.events.certified.load().checkpoint)
+    }
+
+    /// The newest published checkpoint, signed by the log's key and the receipt key.
+    #[must_use]
+    pub fn published(&self) -> Option<Arc<SignedCheckpoint>> {
+        self.shared.events.published.load_full()
+    }
+
+    /// The published checkpoint of exactly this size.
+    ///
+    /// # Errors
+    /// `NotFound` if none was published at this size.
+    pub fn published_at(&self, size: TreeSize) -> Result<String, ReadError> {
+        self.shared.events.checkpoints.published_at(size)?.map(|published| published.note).ok_or(ReadError::NotFound)
+    }
+
+    /// A tile's hashes. A partial tile is a prefix of the full one, so any width up to the tree's edge is answered.
+    ///
+    /// # Errors
+    /// `NotFound` above the certified tree.
+    pub fn tile(&self, id: TileId) -> Result<Vec<u8>, ReadError> {
+        self.shared.events.tile(id)
     }
 
     /// A bundle of entries, each behind its length.

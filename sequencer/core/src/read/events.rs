@@ -156,7 +156,11 @@ impl Reader {
     }
 
     /// The events of a stretch of the log, run by run: one look-up for each run, none for an event.
-    fn events_between(&self, from: u64, end: u64) -> impl Iterator<Item = Result<StoredEvent, ReadError>> + '_ {
+    pub(crate) fn events_between(
+        &self,
+        from: u64,
+        end: u64,
+    ) -> impl Iterator<Item = Result<StoredEvent, ReadError>> + '_ {
         let mut run: Option<Arc<RunView>> = None;
         (from..end).map(move |index| {
             let index = Index::new(index);

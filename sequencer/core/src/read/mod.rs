@@ -5,6 +5,7 @@
 
 mod checkpoints;
 mod events;
+mod outcomes;
 mod proofs;
 pub(crate) mod receipts;
 pub(crate) mod runs;
@@ -161,7 +162,7 @@ impl Reader {
         self.shared.watermarks.ladder()
     }
 
-    /// Told whenever signed, acknowledged or published moves, or the node's state changes.
+    /// Told whenever signed, acknowledged, published or applied moves, or the node's state changes.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Ladder> {
         self.shared.watermarks.subscribe()

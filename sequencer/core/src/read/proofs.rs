@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tally_merkle::NodeSource;
 use tally_merkle::TileError;
 use tally_merkle::TileNodes;
-use tally_merkle::TileTree;
 use tally_merkle::VesTree;
 use tally_merkle::{consistency_path, inclusion_path};
 use tally_protocol::batch::Commitment;
@@ -13,37 +13,44 @@ use tally_protocol::hash::{self, VesLeaf, VesNode};
 use tally_protocol::id::{Index, Sequence, Stream, TreeSize};
 use tally_protocol::proof::{ConsistencyProof, InclusionProof};
 
+use super::tiles::{KeptTile, TileReading};
 use super::{ReadError, Reader};
-use crate::shared::{Certified, Shared, lock};
+use crate::shared::{Certified, ServedLog, lock};
 use crate::watermarks::Rung;
 
 /// The nodes of a certified tree: full tiles from memory or disk, the right edge from the snapshot.
 pub(crate) fn nodes<'a>(
-    shared: &'a Shared,
+    log: &'a ServedLog,
     certified: &'a Certified,
 ) -> impl NodeSource<Error = TileError<ReadError>> + use<'a> {
-    TileNodes::new(&certified.edge, move |level, index| tile_tree(shared, level, index))
+    TileNodes::new(&certified.edge, move |level, index| tile_nodes(log, level, index))
 }
 
-/// A full tile with its inner nodes, hashed once for as long as it is kept.
-fn tile_tree(shared: &Shared, level: u8, index: u64) -> Result<Option<Arc<TileTree>>, ReadError> {
-    if let Some(tree) = shared.tile_trees.get((level, index)) {
-        return Ok(Some(tree));
+/// A full tile for one request, kept for the next.
+fn tile_nodes(log: &ServedLog, level: u8, index: u64) -> Result<Option<TileReading>, ReadError> {
+    let malformed = ReadError::Damaged { index: Index::new(index), what: "a stored tile is malformed" };
+    if let Some(tile) = log.kept_tiles.get((level, index)) {
+        return tile.reading().map(Some).ok_or(malformed);
     }
-    let Some(bytes) = tile_bytes(shared, level, index)? else { return Ok(None) };
-    let malformed = || ReadError::Damaged { index: Index::new(index), what: "a stored tile is malformed" };
-    let tree = Arc::new(TileTree::new(&bytes).ok_or_else(malformed)?);
-    shared.tile_trees.keep((level, index), &tree);
-    Ok(Some(tree))
+    let Some(tile) = whole_tile(log, level, index)? else { return Ok(None) };
+    let Some(tile) = KeptTile::of(level, tile) else { return Err(malformed) };
+    log.kept_tiles.keep((level, index), &tile);
+    tile.reading().map(Some).ok_or(malformed)
 }
 
 /// A full tile's hashes, 8,192 bytes.
-pub(crate) fn tile_bytes(shared: &Shared, level: u8, index: u64) -> Result<Option<Arc<[u8]>>, ReadError> {
-    let waiting = lock(&shared.unwritten).tiles.get(&(level, index)).cloned();
+pub(crate) fn tile_bytes(log: &ServedLog, level: u8, index: u64) -> Result<Option<Bytes>, ReadError> {
+    Ok(whole_tile(log, level, index)?.map(|(hashes, _)| hashes))
+}
+
+/// A full tile's hashes and its middle row, if it has been stored with one. Shared where they lie, not copied.
+fn whole_tile(log: &ServedLog, level: u8, index: u64) -> Result<Option<(Bytes, Option<Bytes>)>, ReadError> {
+    let waiting = lock(&log.unwritten).tiles.get(&(level, index)).cloned();
     if let Some(tile) = waiting {
-        return Ok(Some(tile.bytes));
+        return Ok(Some((Bytes::from_owner(tile.bytes), Some(Bytes::from_owner(tile.middle_row)))));
     }
-    Ok(shared.tiles.get(level, index)?.map(|tile| Arc::from(tile.as_ref())))
+    let stored = log.tiles.get(level, index)?;
+    Ok(stored.map(|tile| (tile.hashes(), tile.middle_row())))
 }
 
 /// A leaf's place in a VES commitment.
@@ -57,26 +64,43 @@ pub struct VesProof {
     pub path: Vec<VesNode>,
 }
 
-impl Reader {
+impl ServedLog {
     fn certified_at(&self, size: TreeSize) -> Result<Arc<Certified>, ReadError> {
-        let certified = self.shared.certified.load_full();
+        let certified = self.certified.load_full();
         if size > certified.checkpoint.checkpoint.size {
-            return Err(ReadError::NotYet { rung: Rung::Signed });
+            return Err(ReadError::NotYet { rung: self.rung });
         }
         Ok(certified)
     }
 
+    /// See [`Reader::inclusion`].
+    pub(super) fn inclusion(&self, index: Index, size: TreeSize) -> Result<InclusionProof, ReadError> {
+        if !size.holds(index) {
+            return Err(ReadError::Invalid("the index lies outside the tree of this size"));
+        }
+        let certified = self.certified_at(size)?;
+        let path = inclusion_path(&nodes(self, &certified), index, size)?;
+        Ok(InclusionProof { index, size, path })
+    }
+
+    /// See [`Reader::consistency`].
+    pub(super) fn consistency(&self, old: TreeSize, new: TreeSize) -> Result<ConsistencyProof, ReadError> {
+        if old > new || old.get() == 0 {
+            return Err(ReadError::Invalid("sizes must satisfy 0 < old <= new"));
+        }
+        let certified = self.certified_at(new)?;
+        let path = consistency_path(&nodes(self, &certified), old, new)?;
+        Ok(ConsistencyProof { old, new, path })
+    }
+}
+
+impl Reader {
     /// The path from an entry to the root of the tree of a size (RFC 6962 section 2.1.1).
     ///
     /// # Errors
     /// `NotYet` for a size that is not certified; `Invalid` for an index outside it.
     pub fn inclusion(&self, index: Index, size: TreeSize) -> Result<InclusionProof, ReadError> {
-        if !size.holds(index) {
-            return Err(ReadError::Invalid("the index lies outside the tree of this size"));
-        }
-        let certified = self.certified_at(size)?;
-        let path = inclusion_path(&nodes(&self.shared, &certified), index, size)?;
-        Ok(InclusionProof { index, size, path })
+        self.shared.events.inclusion(index, size)
     }
 
     /// The proof that the tree of one size is a prefix of the tree of another (RFC 6962 section 2.1.2).
@@ -84,12 +108,7 @@ impl Reader {
     /// # Errors
     /// `NotYet` for a size that is not certified; `Invalid` for sizes that are not in order.
     pub fn consistency(&self, old: TreeSize, new: TreeSize) -> Result<ConsistencyProof, ReadError> {
-        if old > new || old.get() == 0 {
-            return Err(ReadError::Invalid("sizes must satisfy 0 < old <= new"));
-        }
-        let certified = self.certified_at(new)?;
-        let path = consistency_path(&nodes(&self.shared, &certified), old, new)?;
-        Ok(ConsistencyProof { old, new, path })
+        self.shared.events.consistency(old, new)
     }
 
     /// The commitments of a stream, oldest first, after a sequence, at most `limit`.

@@ -18,7 +18,7 @@ pub(crate) fn receipt_at(shared: &Shared, certified: &Certified, index: Index) -
     let record = shared.runs.record(&shared.log, index)?;
     let event = StoredEvent::from(record.ok_or(ReadError::NotFound)?);
     let entry = event.entry();
-    let path = inclusion_path(&nodes(shared, certified), index, certified.checkpoint.checkpoint.size)?;
+    let path = inclusion_path(&nodes(&shared.events, certified), index, certified.checkpoint.checkpoint.size)?;
     Ok(Receipt {
         event_id: event.frame.event_id(),
         stream: entry.stream,
@@ -38,7 +38,7 @@ impl Reader {
     /// # Errors
     /// As [`Reader::event`].
     pub fn receipt(&self, index: Index) -> Result<Receipt, ReadError> {
-        let certified = self.shared.certified.load_full();
+        let certified = self.shared.events.certified.load_full();
         if !certified.checkpoint.checkpoint.size.holds(index) {
             return Err(ReadError::NotYet { rung: crate::watermarks::Rung::Signed });
         }

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tally_core::{
-    Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Reader, Receipt, Sequencer,
-    StartError, Submitter,
+    Clock, Config, EventResult, Fence, FenceError, FenceRecord, Follower, GenesisSource, Lane, Parts, Reader, Receipt,
+    Sequencer, StartError, Submitter,
 };
 use tally_merkle::verify_inclusion;
 use tally_protocol::control::ControlEvent;
@@ -146,10 +146,24 @@ impl World {
         }
     }
 
+    /// What a restart finds behind a crash: this engine and fence, and otherwise the same world.
+    pub fn after(&self, engine: MemoryEngine, fence: TestFence) -> Self {
+        Self {
+            engine: Arc::new(engine),
+            clock: Arc::clone(&self.clock),
+            fence,
+            genesis: self.genesis.clone(),
+            config: self.config.clone(),
+            next_event: AtomicU64::new(self.next_event.load(Ordering::SeqCst) + 1_000_000),
+        }
+    }
+
+    pub fn start_followed(&self, follower: Box<dyn Follower>) -> Node {
+        Node::of(Sequencer::start_followed(self.config.clone(), self.parts(), follower).unwrap())
+    }
+
     pub fn try_start(&self) -> Result<Node, StartError> {
-        let sequencer = Sequencer::start(self.config.clone(), self.parts())?;
-        let (submitter, reader) = (sequencer.submitter(), sequencer.reader());
-        Ok(Node { sequencer, submitter, reader })
+        Ok(Node::of(Sequencer::start(self.config.clone(), self.parts())?))
     }
 
     pub fn start(&self) -> Node {
@@ -264,6 +278,11 @@ pub struct Node {
 }
 
 impl Node {
+    pub fn of(sequencer: Sequencer) -> Self {
+        let (submitter, reader) = (sequencer.submitter(), sequencer.reader());
+        Self { sequencer, submitter, reader }
+    }
+
     pub fn submit(&self, frames: Vec<Frame>) -> Vec<EventResult> {
         self.submitter.submit(Lane(1), frames).unwrap().wait().unwrap().into_results()
     }

@@ -90,6 +90,12 @@ impl Setup {
         Self { config, core, control: true, tls: None }
     }
 
+    /// Nothing is synced but what the test submits, so that a failing sync is that one.
+    pub fn without_publishing(mut self) -> Self {
+        self.core.publish_interval = Duration::from_secs(3600);
+        self
+    }
+
     pub async fn start(self) -> TestServer {
         TestServer::start(self).await
     }

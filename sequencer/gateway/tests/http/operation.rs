@@ -82,7 +82,7 @@ fn collect_references(value: &Value, out: &mut Vec<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn readiness_follows_the_state_of_the_core() {
-    let server = TestServer::new().await;
+    let server = Setup::new().without_publishing().start().await;
     let key = server.tenant_key(&[Role::Agent]);
     let ready = server.get("", "/ready").await;
     assert_eq!((ready.status.as_u16(), &ready.json["status"]), (200, &Value::from("running")));

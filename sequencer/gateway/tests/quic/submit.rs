@@ -258,7 +258,9 @@ async fn a_drain_answers_what_was_read_and_says_goodbye() {
 /// An outcome that nobody knows says so, with the same code as over HTTP.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poisoned_core_leaves_the_outcome_unknown_and_then_refuses() {
-    let door = Door::new().await;
+    let mut setup = DoorSetup::new();
+    setup.http = setup.http.without_publishing();
+    let door = setup.start().await;
     let session = door.session(&door.server.tenant_key(&[Role::Agent])).await;
     door.server.engine.faults().fail_sync(1);
     let frame = [door.server.event("{}")];

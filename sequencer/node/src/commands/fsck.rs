@@ -194,7 +194,7 @@ impl Fsck {
                 continue;
             }
             self.report.tiles_stored += u64::from(stored.is_some());
-            self.audit.check_tile(tile, stored.as_deref());
+            self.audit.check_tile(tile, stored.as_ref().map(|stored| &stored.value()[..]));
         }
         Ok(())
     }

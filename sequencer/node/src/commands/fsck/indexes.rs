@@ -124,7 +124,7 @@ impl Indexes {
         rows: &[(Key, Index, Option<Index>)],
         problems: &mut Vec<Problem>,
     ) -> Result<(), Failure> {
-        let keys: Vec<Key> = rows.iter().map(|(key, ..)| *key).collect();
+        let keys: Vec<Key> = rows.iter().map(|(key, ..)| key.clone()).collect();
         let stored = self.engine.multi_get(family, &keys).map_err(|error| storage_failure(&error))?;
         self.rows += rows.len() as u64;
         for ((_, at, value), stored) in rows.iter().zip(stored) {
