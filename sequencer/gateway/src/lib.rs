@@ -12,6 +12,7 @@ pub mod config;
 pub mod control;
 pub mod credential;
 pub mod limits;
+pub mod plugins;
 pub mod quic;
 pub mod server;
 pub mod tls;
@@ -39,6 +40,7 @@ pub use credential::{
 };
 pub use http::{openapi, route_list, router};
 pub use limits::Limits;
+pub use plugins::{PluginPort, PluginPortError};
 pub use quic::{ClientCertificates, QuicConfig, QuicEndpoint, QuicError, QuicLimits, serve_quic};
 /// TLS of the HTTP door, as [`server_config`] makes it.
 pub use rustls::ServerConfig as TlsConfig;
@@ -65,6 +67,8 @@ pub struct GatewayParts {
     pub credential_key: CredentialKey,
     /// Who signs control events for REST calls; none if this node holds no root key.
     pub control: Option<Arc<dyn ControlSigner>>,
+    /// Who runs plugins; none if this node runs none.
+    pub plugins: Option<Arc<dyn PluginPort>>,
     /// What the operator set.
     pub config: GatewayConfig,
 }
@@ -98,6 +102,7 @@ pub struct Gateway {
     credentials: Arc<dyn CredentialStore>,
     credential_key: CredentialKey,
     control: Option<Arc<dyn ControlSigner>>,
+    plugins: Option<Arc<dyn PluginPort>>,
     config: GatewayConfig,
     metrics: Arc<GatewayMetrics>,
     bodies: Arc<ByteBudget>,
@@ -119,8 +124,17 @@ impl Gateway {
     pub fn new(parts: GatewayParts) -> Result<Arc<Self>, GatewayError> {
         let mut prefix = [0; 4];
         getrandom::fill(&mut prefix).map_err(|_| GatewayError::Random)?;
-        let GatewayParts { submitter, reader, core_metrics, clock, credentials, credential_key, control, config } =
-            parts;
+        let GatewayParts {
+            submitter,
+            reader,
+            core_metrics,
+            clock,
+            credentials,
+            credential_key,
+            control,
+            plugins,
+            config,
+        } = parts;
         let ledger = Ledger::from_genesis(&reader.ledger().genesis_entry)
             .map_err(|error| GatewayError::Genesis(error.to_string()))?;
         Ok(Arc::new(Self {
@@ -132,6 +146,7 @@ impl Gateway {
             credentials,
             credential_key,
             control,
+            plugins,
             metrics: Arc::new(GatewayMetrics::new(http::ROUTES.len())),
             bodies: ByteBudget::new(config.limits.bodies_bytes_max),
             reads: Arc::new(Semaphore::new(config.limits.reads_max)),

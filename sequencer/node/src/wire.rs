@@ -153,6 +153,7 @@ impl Rooms {
             credentials: Arc::clone(&self.credentials),
             credential_key: self.credential_key,
             control: self.control,
+            plugins: None,
             config: self.gateway,
         };
         let gateway = Gateway::new(parts).map_err(|error| Failure::failed(error.to_string()))?;

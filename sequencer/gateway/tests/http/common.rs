@@ -151,6 +151,7 @@ impl TestServer {
             credentials: Arc::clone(&credentials) as Arc<dyn CredentialStore>,
             credential_key: CredentialKey::new(CREDENTIAL_KEY),
             control: setup.control.then(|| Arc::new(signer) as Arc<dyn ControlSigner>),
+            plugins: None,
             config: setup.config,
         })
         .unwrap();
