@@ -100,11 +100,7 @@ impl FollowerRows {
         Ok(indexes)
     }
 
-    fn each_row(
-        &self,
-        prefix: Key,
-        take: impl FnMut(&Row) -> Result<(), StorageError>,
-    ) -> Result<(), StorageError> {
+    fn each_row(&self, prefix: Key, take: impl FnMut(&Row) -> Result<(), StorageError>) -> Result<(), StorageError> {
         each_row(self.engine.as_ref(), Family::StatePages, &prefix, take)
     }
 }

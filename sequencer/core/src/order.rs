@@ -404,13 +404,7 @@ impl Orderer {
         Ok(change)
     }
 
-    fn assign(
-        &mut self,
-        run: &mut OrderedRun,
-        event: VerifiedEvent,
-        control: Option<&Change>,
-        now: LogTime,
-    ) -> usize {
+    fn assign(&mut self, run: &mut OrderedRun, event: VerifiedEvent, control: Option<&Change>, now: LogTime) -> usize {
         let (stream, id, index) = (event.frame().stream(), event.frame().event_id(), self.next);
         let head = self.heads.entry(stream).or_default();
         *head = head.next();

@@ -29,9 +29,7 @@ impl FollowerKey {
         match self {
             Self::Root(None) => Key::of(&[&[ROOT]]),
             Self::Root(Some(place)) => Key::of(&[&[ROOT], place.as_bytes()]),
-            Self::Standing(stream, plugin) => {
-                Key::of(&[&[STANDING], &stream.to_bytes(), plugin.as_str().as_bytes()])
-            }
+            Self::Standing(stream, plugin) => Key::of(&[&[STANDING], &stream.to_bytes(), plugin.as_str().as_bytes()]),
             Self::Control(index) => Key::of(&[&[CONTROL], &index.get().to_be_bytes()]),
         }
     }
