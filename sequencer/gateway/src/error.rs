@@ -44,6 +44,10 @@ impl ApiError {
         Self::new(ErrorCode::RateLimitExceeded, "the node is busy").after(1)
     }
 
+    pub(crate) fn no_plugins() -> Self {
+        Self::new(ErrorCode::PluginsNotEnabled, "this node runs no plugins, so it has no outcomes")
+    }
+
     pub(crate) fn with(mut self, details: Value) -> Self {
         self.details = Some(details);
         self

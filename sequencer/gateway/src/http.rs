@@ -13,6 +13,7 @@ mod keys;
 mod ledger;
 mod log;
 mod ops;
+mod outcomes;
 mod page;
 mod proofs;
 mod respond;
@@ -114,6 +115,8 @@ fn doc_path(path: &'static str) -> &'static str {
     match path {
         "/log/tile/{*path}" => "/log/tile/{path}",
         "/log/tile/entries/{*path}" => "/log/tile/entries/{path}",
+        "/outcomes/tile/{*path}" => "/outcomes/tile/{path}",
+        "/outcomes/tile/entries/{*path}" => "/outcomes/tile/entries/{path}",
         other => other,
     }
 }

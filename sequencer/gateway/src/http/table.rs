@@ -6,7 +6,9 @@ use tally_api::openapi::{Answer, Kind, Parameter, Place};
 use tally_api::submit::FRAMES;
 
 use super::Method::{Delete, Get, Post};
-use super::{Route, api_keys, events, feed, keys, ledger, log, ops, proofs, submit, tenants, ves, ves_proofs};
+use super::{
+    Route, api_keys, events, feed, keys, ledger, log, ops, outcomes, proofs, submit, tenants, ves, ves_proofs,
+};
 use crate::auth::{Anonymous, Rule};
 use crate::credential::Permission::{
     CommitmentsRead, CommitmentsWrite, CredentialsWrite, EventsRead, EventsWrite, KeysWrite, LogRead, MetricsRead,
@@ -47,7 +49,10 @@ const fn created(content: &'static [tally_api::openapi::Content]) -> Answer {
 
 /// Checkpoints, hash tiles and proofs about them.
 const LOG: Rule = Rule::needs(&[LogRead, EventsRead, CommitmentsRead]).or_anonymous(Anonymous::IfLogPublic);
+/// Entry bundles: they show all tenants.
+const BUNDLES: Rule = Rule::operator(&[LogRead]).or_anonymous(Anonymous::IfEntriesPublic);
 const READ: Rule = Rule::needs(&[EventsRead]);
+
 macro_rules! routes {
     ($($method:ident $path:literal as $id:literal in $tag:literal: $summary:literal,
         $rule:expr, [$($parameter:expr),* $(,)?], $request:expr, [$($answer:expr),* $(,)?], $handler:path;)*) => {
@@ -105,6 +110,18 @@ pub(crate) static ROUTES: &[Route] = routes! {
             needed("old", Kind::Number, "Size of the older tree, from 1."),
             query("new", Kind::Number, "Size of the newer tree; the newest signed if left out."),
         ], &[], [ok(&[Json("Consistency")])], proofs::consistency;
+    Get "/v1/outcomes/{index}" as "outcome" in "proofs": "What was decided about the event at a position, and its proof.",
+        READ, [INDEX], &[], [ok(&[Json("OutcomeAnswer")])], outcomes::by_index;
+    Get "/v1/outcomes/proofs/inclusion" as "outcomeInclusionProof" in "proofs": "That an outcome is in the tree of a size (RFC 6962).",
+        LOG, [
+            needed("index", Kind::Number, "Position in the log."),
+            query("size", Kind::Number, "Size of the tree; the newest signed if left out."),
+        ], &[], [ok(&[Json("Inclusion")])], proofs::outcome_inclusion;
+    Get "/v1/outcomes/proofs/consistency" as "outcomeConsistencyProof" in "proofs": "That one tree of outcomes is a prefix of another (RFC 6962).",
+        LOG, [
+            needed("old", Kind::Number, "Size of the older tree, from 1."),
+            query("new", Kind::Number, "Size of the newer tree; the newest signed if left out."),
+        ], &[], [ok(&[Json("Consistency")])], proofs::outcome_consistency;
     Get "/v1/bundle/{index}" as "bundle" in "proofs": "Everything needed to verify an event offline, as one file.",
         READ, [INDEX], &[], [ok(&[Json("Bundle")])], proofs::bundle;
     Get "/v1/proof/{file}" as "tlogProof" in "proofs": "A c2sp.org/tlog-proof@v1 file of an event, against the newest published checkpoint.",
@@ -176,9 +193,18 @@ pub(crate) static ROUTES: &[Route] = routes! {
         LOG, [path("path", Kind::Text, "`<level>/<index>[.p/<width>]`")], &[],
         [ok(&[Bytes("application/octet-stream")])], log::tile;
     Get "/log/tile/entries/{*path}" as "entryBundle" in "log": "An entry bundle, c2sp.org/tlog-tiles.",
-        Rule::operator(&[LogRead]).or_anonymous(Anonymous::IfEntriesPublic),
-        [path("path", Kind::Text, "`<index>[.p/<width>]`")], &[],
+        BUNDLES, [path("path", Kind::Text, "`<index>[.p/<width>]`")], &[],
         [ok(&[Bytes("application/octet-stream")])], log::entries;
+
+    // The log of outcomes, likewise.
+    Get "/outcomes/checkpoint" as "outcomesCheckpoint" in "log": "The newest published checkpoint of the log of outcomes, a signed note.",
+        LOG, [], &[], [ok(&[Text("text/plain")])], log::outcomes_checkpoint;
+    Get "/outcomes/tile/{*path}" as "outcomesTile" in "log": "A hash tile of the log of outcomes, c2sp.org/tlog-tiles.",
+        LOG, [path("path", Kind::Text, "`<level>/<index>[.p/<width>]`")], &[],
+        [ok(&[Bytes("application/octet-stream")])], log::outcomes_tile;
+    Get "/outcomes/tile/entries/{*path}" as "outcomesEntryBundle" in "log": "A bundle of outcomes, c2sp.org/tlog-tiles.",
+        BUNDLES, [path("path", Kind::Text, "`<index>[.p/<width>]`")], &[],
+        [ok(&[Bytes("application/octet-stream")])], log::outcomes_entries;
 
     // Operation.
     Get "/health" as "health" in "operation": "The process answers.",
