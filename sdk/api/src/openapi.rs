@@ -218,7 +218,8 @@ fn plugin_operation(plugin: &Plugin, route: &PluginRoute) -> Value {
     });
     match &route.event {
         Some(event) => {
-            operation["summary"] = Value::from(format!("Submit one signed event of type {event}, and await its outcome."));
+            operation["summary"] =
+                Value::from(format!("Submit one signed event of type {event}, and await its outcome."));
             operation["requestBody"] = json!({ "required": true, "content": media(&[
                 Content::Json("SubmitRequest"),
                 Content::Bytes(crate::submit::FRAMES),
