@@ -226,16 +226,7 @@ async fn ladder(State(world): State<Shared>) -> Response {
     let (ordered, durable, folded, acknowledged, published) = (signed, signed, signed, signed, signed);
     let apply = tally_api::ledger::Apply::default();
     let applied = TreeSize::default();
-    json(&tally_api::ledger::Ladder {
-        ordered,
-        durable,
-        folded,
-        signed,
-        acknowledged,
-        published,
-        applied,
-        apply,
-    })
+    json(&tally_api::ledger::Ladder { ordered, durable, folded, signed, acknowledged, published, applied, apply })
 }
 
 async fn consistency(State(world): State<Shared>, Query(sizes): Query<Vec<(String, u64)>>) -> Response {
