@@ -22,3 +22,6 @@ pub mod check;
 pub mod dry_run;
 pub mod purity;
 pub mod shadow;
+
+pub mod compile;
+pub mod project;
