@@ -7,9 +7,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::error::AuthorError;
-use crate::project::{Language, Project};
+use crate::project::{Language, PROJECT_FILE, Project};
 
 const TARGET: &str = "wasm32-unknown-unknown";
+
+/// The module that a place means: the file itself, the one given, or what a project is built into.
+///
+/// # Errors
+/// The place is no module and no project, or the project does not build.
+pub fn module_of(place: &Path, given: Option<&Path>) -> Result<PathBuf, AuthorError> {
+    if let Some(file) = given {
+        return Ok(file.to_owned());
+    }
+    if place.is_file() {
+        return Ok(place.to_owned());
+    }
+    match Project::load(place)? {
+        Some(project) => build(place, &project),
+        None => Err(AuthorError::Project(format!(
+            "{} is neither a module nor a project (it has no {PROJECT_FILE})",
+            place.display()
+        ))),
+    }
+}
 
 /// Builds a project's module.
 ///

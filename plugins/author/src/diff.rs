@@ -29,7 +29,7 @@ pub fn lines(expected: &str, found: &str) -> String {
     for (at, (mark, line)) in marked.iter().enumerate() {
         if near(at) {
             // Writing to a String cannot fail.
-            drop(writeln!(text, "{mark} {line}"));
+            let _ = writeln!(text, "{mark} {line}");
         }
     }
     text

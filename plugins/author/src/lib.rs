@@ -25,3 +25,6 @@ pub mod shadow;
 
 pub mod compile;
 pub mod project;
+pub mod watch;
+pub mod package;
+pub mod publish;
