@@ -2,6 +2,8 @@
 //!
 //! `--json` gives one JSON object per line on standard output, for scripts; progress and logs go to standard error.
 
+pub mod plugin;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -39,6 +41,7 @@ impl Cli {
             Command::Verify(args) => args.json,
             Command::Fsck(args) => args.json,
             Command::Bundle(_) | Command::Completions(_) => false,
+            Command::Plugin(args) => args.action.is_json(),
             Command::Keys(args) => match &args.action {
                 KeysAction::List(args) => args.agent.json,
                 KeysAction::Register(args) => args.agent.json,
@@ -81,6 +84,8 @@ pub enum Command {
     Bundle(BundleArgs),
     /// List, register, rotate and revoke agents' signing keys.
     Keys(KeysArgs),
+    /// Make, test, measure and publish plugins.
+    Plugin(plugin::PluginArgs),
     /// Print a shell completion script.
     Completions(CompletionsArgs),
 }

@@ -7,6 +7,7 @@ pub mod fsck;
 pub mod init;
 pub mod keygen;
 pub mod keys;
+pub mod plugin;
 pub mod serve;
 pub mod submit;
 pub mod verify;
@@ -31,6 +32,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Fsck(args) => fsck::run(args),
         Command::Bundle(args) => bundle::run(args),
         Command::Keys(args) => keys::run(args),
+        Command::Plugin(args) => plugin::run(args),
         Command::Completions(args) => completions::run(args),
     }
 }

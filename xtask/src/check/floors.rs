@@ -26,6 +26,12 @@ const FLOORS: &[Floor] = &[
     // floor 2
     Floor { package: "tally-verify", folder: "sdk/verify", may_use: &["tally-protocol", "tally-merkle"] },
     Floor { package: "tally-plugin-host", folder: "plugins/host", may_use: &["tally-protocol", "tally-merkle"] },
+    // floor 3, without the network: above the host, below the node
+    Floor {
+        package: "tally-plugin-author",
+        folder: "plugins/author",
+        may_use: &["tally-protocol", "tally-merkle", "tally-plugin-host"],
+    },
     Floor {
         package: "tally-core",
         folder: "sequencer/core",
@@ -52,6 +58,8 @@ const FLOORS: &[Floor] = &[
             "tally-core",
             "tally-gateway",
             "tally-client",
+            "tally-plugin-host",
+            "tally-plugin-author",
         ],
     },
     // guests: modules, which no crate but tests may see

@@ -32,6 +32,7 @@ const JSON: &[&str] = &[
     "tally-gateway",
     "tally-client",
     "tally-verify",
+    "tally-plugin-author",
     "tally",
     "tally-bench",
     "tally-fuzz",
@@ -101,17 +102,21 @@ const ROOMS: &[Room] = &[
     room("tracing-subscriber", &["tally"], &["sequencer/node/src/telemetry"]),
     room("tracing", &["tally-gateway", "tally-client", "tally"], &[]),
     // shapes, errors and cheap bytes: everywhere above the floor that needs them
-    room("serde", &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally"], &[]),
+    room("serde", &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally-plugin-author", "tally"], &[]),
     room("serde_json", JSON, &[]),
     room("bytes", &["*"], &[]),
     room("thiserror", &["*"], &[]),
     // the sides
     room("proptest", &["tally-testkit"], &[]),
     room("tempfile", &[], &[]),
-    room("wasmi", &["tally-plugin-check"], &[]),
+    room(
+        "wasmi",
+        &["tally-plugin-check", "tally-plugin-author"],
+        &["plugins/author/src/interpreter.rs", "plugins/host/tests", "sdk/plugin/check"],
+    ),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
-    room("wat", &[], &["plugins/host/tests"]),
+    room("wat", &[], &["plugins/host/tests", "plugins/author/tests"]),
     room("wasm-smith", &[], &["plugins/host/tests"]),
     room("arbitrary", &[], &["plugins/host/tests"]),
     room("criterion", &[], &["bench/benches"]),
