@@ -51,6 +51,7 @@ const FLOORS: &[Floor] = &[
             "tally-core",
             "tally-gateway",
             "tally-client",
+            "tally-plugin-host",
         ],
     },
     // guests: modules, which no crate but tests may see
