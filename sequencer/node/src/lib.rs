@@ -15,6 +15,7 @@ pub mod export;
 pub mod keyfile;
 pub mod layout;
 pub mod output;
+pub mod plugins;
 pub mod profile;
 pub mod progress;
 pub mod random;

@@ -27,6 +27,7 @@ use crate::adapters::control::RootSigner;
 use crate::adapters::credentials::StoredCredentials;
 use crate::exit::{Exit, Failure};
 use crate::layout;
+use crate::plugins::{PluginBounds, Plugins};
 
 /// How long the pipeline may take to finish what it holds, after the door is closed.
 const PIPELINE_DRAIN_MAX: Duration = Duration::from_secs(20);
@@ -49,6 +50,8 @@ pub struct Plan {
     pub credential_key: [u8; 32],
     /// The door.
     pub gateway: GatewayConfig,
+    /// What plugins may take; none if this node runs none.
+    pub plugins: Option<PluginBounds>,
 }
 
 /// The rooms below the door: storage, core, adapters.
@@ -99,8 +102,14 @@ impl Rooms {
             checkpoint_signer: Arc::new(plan.checkpoint),
             fence: Box::new(fence),
             genesis,
+            gate: None,
         };
-        let sequencer = Sequencer::start(plan.pipeline, parts).map_err(|error| start_failure(&error))?;
+        let plugins = plan.plugins.map(|bounds| Plugins::new(&engine, bounds)).transpose()?;
+        let sequencer = match plugins {
+            Some(plugins) => Sequencer::start_followed(plan.pipeline, parts, plugins.follower),
+            None => Sequencer::start(plan.pipeline, parts),
+        };
+        let sequencer = sequencer.map_err(|error| start_failure(&error))?;
         let control = plan.root.map(|key| RootSigner::new(sequencer.reader(), Arc::clone(&clock), key)).transpose()?;
         let credentials = Arc::new(StoredCredentials::new(Records::new(Arc::clone(&engine))));
         Ok(Self {

@@ -3,7 +3,7 @@
 //! The sequencer has its own (`control.rs` of tally-core); this one shares nothing with it but the payload format, so
 //! that a mistake in one shows as a difference. It keeps the log of control facts per key instead of a current state,
 //! and asks of each event: by what was written *before* this index, was this key good at this log time, and might its
-//! holder write here?
+//! holder write here? What plugin events may do is the protocol's register on both sides; whose keys are good when, is not.
 
 use std::collections::BTreeMap;
 

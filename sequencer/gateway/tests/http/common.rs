@@ -138,6 +138,7 @@ impl TestServer {
             checkpoint_signer: Arc::new(ledger.checkpoint_key.clone()),
             fence: Box::new(TestFence::default()),
             genesis: GenesisSource::Create(ledger.genesis.clone()),
+            gate: None,
         };
         let sequencer = Sequencer::start(setup.core, parts).unwrap();
         let credentials = Arc::new(MemoryCredentials::default());

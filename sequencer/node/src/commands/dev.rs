@@ -16,6 +16,7 @@ use tally_gateway::{Environment, GatewayConfig, Limits, Public, QuicConfig, Quic
 use crate::cli::DevArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::plugins::PluginBounds;
 use crate::profile::{Profile, QuicDoor};
 use crate::shutdown::Shutdown;
 use crate::wire::{self, Plan, Rooms};
@@ -84,6 +85,7 @@ fn open(data: &std::path::Path, keys: &Keys, adopt_fence: bool, doors: &Doors) -
             public: Public { log: true, entries: true, metrics: true, docs: true },
             limits: Limits::standard(),
         },
+        plugins: Some(PluginBounds::STANDARD),
     };
     let rooms = Rooms::open(plan, Some(setup::genesis(keys)))?;
     let made = setup::complete(&rooms, keys, data, doors)?;

@@ -45,6 +45,7 @@ pub fn plan(config: &Config, keys: NodeKeys, adopt_fence: bool) -> Plan {
         root: keys.root,
         credential_key: *keys.credentials,
         gateway: config.gateway(),
+        plugins: config.plugins.bounds(),
     }
 }
 
