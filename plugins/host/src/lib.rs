@@ -38,3 +38,4 @@ pub mod delta;
 pub mod memory;
 pub mod registry;
 pub mod replay;
+pub mod report;

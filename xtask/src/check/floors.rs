@@ -52,7 +52,6 @@ const FLOORS: &[Floor] = &[
             "tally-core",
             "tally-gateway",
             "tally-client",
-            "tally-plugin-host",
         ],
     },
     // guests: modules, which no crate but tests may see
