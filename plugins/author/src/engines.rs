@@ -10,8 +10,10 @@ use bytes::Bytes;
 use tally_plugin_host::engine::{Engine, Optimisation, Program};
 use tally_plugin_host::error::HostError;
 use tally_plugin_host::instance::{AskError, Chunk, Cuts, Instance};
+use tally_plugin_host::interpreter::{Interpreted, Interpreter};
 use tally_plugin_host::limits::Limits;
 use tally_plugin_host::manifest::Manifest;
+use tally_plugin_host::registry::Loader as _;
 use tally_plugin_host::session::{BindingStep, Event, Grant, LogLine};
 use tally_plugin_host::state::StateView;
 use tally_protocol::hash::{self, LedgerId, ModuleHash};
@@ -19,7 +21,6 @@ use tally_protocol::id::PluginId;
 use tally_protocol::outcome::BindingOutcome;
 
 use crate::error::AuthorError;
-use crate::interpreter::Interpreted;
 
 /// Instances at once: the tools run one after the other.
 const INSTANCES: u32 = 4;
@@ -60,6 +61,7 @@ impl fmt::Display for EngineName {
 pub struct Engines {
     optimised: Engine,
     baseline: Engine,
+    interpreter: Interpreter,
     ledger: LedgerId,
 }
 
@@ -71,7 +73,7 @@ impl Engines {
     pub fn new(ledger: LedgerId) -> Result<Self, AuthorError> {
         let optimised = Engine::new(INSTANCES, Optimisation::Speed)?;
         let baseline = Engine::new(INSTANCES, Optimisation::None)?;
-        Ok(Self { optimised, baseline, ledger })
+        Ok(Self { optimised, baseline, interpreter: Interpreter::new()?, ledger })
     }
 
     /// Loads a module on every engine.
@@ -90,7 +92,7 @@ impl Engines {
         let unknown = PluginId::new("unknown").map_err(|error| AuthorError::Events(error.to_string()))?;
         let nothing = Grant::nothing(self.ledger, unknown);
         // Described by the interpreter, and a second time by whoever is asked: nothing is compiled for it.
-        let asked = Instance::new(Interpreted::new(wasm, &nothing.limits)?, nothing);
+        let asked = Instance::new(self.interpreter.load(wasm, &nothing.limits)?, nothing);
         let manifest_bytes = asked.describe_bytes()?;
         let manifest = Manifest::parse(&manifest_bytes)?;
         let grant = Grant::all(self.ledger, &manifest);
@@ -109,7 +111,7 @@ impl Engines {
             EngineName::Optimised => compiled(&self.optimised),
             EngineName::Baseline => compiled(&self.baseline),
             EngineName::Wasmi => {
-                Ok(Guest(On::Interpreted(Instance::new(Interpreted::new(wasm, &grant.limits)?, grant.clone()))))
+                Ok(Guest(On::Interpreted(Instance::new(self.interpreter.load(wasm, &grant.limits)?, grant.clone()))))
             }
         }
     }

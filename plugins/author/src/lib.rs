@@ -9,7 +9,6 @@
 pub mod error;
 pub mod shown;
 
-mod interpreter;
 
 pub mod engines;
 pub mod play;

@@ -1,7 +1,7 @@
 //! The plugin host: untrusted WebAssembly in, one outcome per event out, the same on every machine.
 //!
 //! In scope: what a module may look like ([`validate`]), the gas and stack counters put into it ([`instrument`]), one
-//! engine that runs it ([`engine`], the only room of wasmtime), the pull loop over a range of events ([`instance`]),
+//! engine that runs it ([`engine`], the only room of wasmtime), an interpreter for who doubts it ([`interpreter`]), the pull loop over a range of events ([`instance`]),
 //! the host functions ([`abi`]), and the savepoints beneath them ([`overlay`]).
 //! A module travels `validate → instrument → validate again → compile`; an event travels
 //! `next → work → done → settled`, and only what the guest asks for next settles it.
@@ -31,9 +31,11 @@ pub mod abi;
 
 pub mod engine;
 pub mod instance;
+pub mod interpreter;
 
 pub mod apply;
 pub mod delta;
 pub mod memory;
 pub mod registry;
 pub mod replay;
+pub mod report;

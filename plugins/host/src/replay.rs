@@ -10,12 +10,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 use tally_merkle::sparse::StatesRoot;
 use tally_protocol::id::{Index, PluginId, Stream};
-use tally_protocol::outcome::{BindingOutcome, Outcome};
+use tally_protocol::outcome::{BindingOutcome, LimitKind, Outcome, OutcomeCode};
 
 use crate::apply::{Applied, FreshList, Keys, Logged, RANGE_ENTRIES_MAX, RangeCuts, apply};
 use crate::error::HostError;
+use crate::limits::Limits;
 use crate::memory::Memory;
 use crate::registry::{Loader, Registry};
+use crate::session::Event;
 
 /// Entries that are read before any of them is executed: two ranges to find a cut in, one to see that no instance goes
 /// on across it.
@@ -191,7 +193,7 @@ impl<L: Loader, K: Keys + Clone> Replay<L, K> {
         let (mut open, mut cuts) = (0_usize, Vec::new());
         for (at, (entry, outcome)) in self.waiting.iter().enumerate().rev() {
             if let Some(event) = &entry.event {
-                for binding in &outcome.bindings {
+                for binding in outcome.bindings.iter().filter(|binding| was_shown(event, binding)) {
                     let before = goes_on.insert((event.stream, &binding.plugin), !binding.fresh).unwrap_or(false);
                     open = open + usize::from(!binding.fresh) - usize::from(before);
                 }
@@ -258,6 +260,15 @@ impl<L: Loader, K: Keys + Clone> Replay<L, K> {
             }
         }
     }
+}
+
+/// Whether the record is of an instance that was given the event. One whose body is too long is never fresh and says
+/// nothing about instances: a range may begin with it.
+fn was_shown(event: &Event, binding: &BindingOutcome) -> bool {
+    let too_long = binding.code == OutcomeCode::Limit(LimitKind::EventBytes);
+    // With gas, it or a run derived from another's emit was too long; then the body decides.
+    let unseen = binding.gas == 0 || event.body.len() as u64 > Limits::default().body_bytes;
+    binding.fresh || !too_long || !unseen
 }
 
 /// A claimed cut that cannot be followed.

@@ -7,7 +7,9 @@
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::entry::Genesis;
 use tally_protocol::hash::LedgerId;
+use tally_protocol::key::PublicKey;
 use tally_protocol::note::VerifierKey;
+use tally_protocol::outcome_log;
 
 use crate::report::{Check, CheckFailed};
 
@@ -32,6 +34,15 @@ impl TrustRoot {
     pub fn key(key: VerifierKey) -> Self {
         Self { ledger_id: None, verifier_keys: vec![key] }
     }
+}
+
+/// One of the two logs of a ledger. Their names differ, so no signature under one speaks for the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Log {
+    /// Of events.
+    Events,
+    /// Of outcomes.
+    Outcomes,
 }
 
 /// A ledger as its genesis entry describes it.
@@ -118,6 +129,33 @@ impl Ledger {
         Ok(checkpoint)
     }
 
+    /// Opens a checkpoint of one of the ledger's logs: one of these of its keys signed it, under that log's name.
+    ///
+    /// # Errors
+    /// Check `checkpoint_signature`.
+    pub(crate) fn open_checkpoint_of(
+        &self,
+        log: Log,
+        note: &str,
+        keys: &[PublicKey],
+    ) -> Result<Checkpoint, CheckFailed> {
+        let origin = match log {
+            Log::Events => self.genesis.origin.clone(),
+            Log::Outcomes => outcome_log::origin(&self.genesis.origin),
+        };
+        let named = |key: &PublicKey| VerifierKey::new(&origin, *key);
+        let keys: Vec<VerifierKey> = keys
+            .iter()
+            .map(named)
+            .collect::<Result<_, _>>()
+            .map_err(|error| CheckFailed::new(Check::CheckpointSignature, error))?;
+        let checkpoint = open_checkpoint(note, &keys)?;
+        if checkpoint.origin != origin {
+            return Err(CheckFailed::new(Check::CheckpointSignature, "the checkpoint is of another origin"));
+        }
+        Ok(checkpoint)
+    }
+
     /// The key that signs published checkpoints.
     ///
     /// # Errors
@@ -145,6 +183,6 @@ pub fn open_checkpoint(note: &str, keys: &[VerifierKey]) -> Result<Checkpoint, C
     Ok(opened.checkpoint)
 }
 
-fn verifier_key(genesis: &Genesis, key: tally_protocol::key::PublicKey) -> Result<VerifierKey, CheckFailed> {
+fn verifier_key(genesis: &Genesis, key: PublicKey) -> Result<VerifierKey, CheckFailed> {
     VerifierKey::new(&genesis.origin, key).map_err(|error| CheckFailed::new(Check::Genesis, error))
 }

@@ -9,23 +9,26 @@
 //! - one receipt: [`Ledger::open_checkpoint`], then [`verify_receipt`];
 //! - two checkpoints: [`verify_extension`];
 //! - a `.tlog-proof` file: [`verify_tlog_proof`];
+//! - one outcome of the plugins: [`verify_outcome`];
 //! - a key of a plugin's state, present or absent: [`verify_state_value`], [`verify_state_absent`];
-//! - a whole log: [`audit::LogAudit`].
+//! - a whole log: [`audit::LogAudit`], and its outcomes beside it: [`audit::OutcomeAudit`].
 
 pub mod audit;
 mod bundle;
 mod consistency;
 mod ledger;
+mod outcome;
 mod receipt;
 mod report;
 mod state;
 mod submission;
 mod tlog_proof;
 
-pub use audit::{Finding, LogAudit, Place, Rule, Signed, Tally, Verdict};
+pub use audit::{Directory, Finding, LogAudit, OutcomeAudit, OutcomeVerdict, Place, Rule, Signed, Tally, Verdict};
 pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_FORMAT, Bundle, BundleError};
 pub use consistency::{ExtensionError, verify_extension};
 pub use ledger::{Ledger, TrustRoot, open_checkpoint};
+pub use outcome::{OutcomeEvidence, ProvenOutcome, open_outcome_checkpoint, verify_outcome};
 pub use receipt::{Placed, verify_receipt, verify_receipt_of_stranger};
 pub use report::{Check, CheckFailed, Line, Outcome, Proven, Report};
 pub use state::{StateAt, verify_state_absent, verify_state_value};

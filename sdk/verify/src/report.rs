@@ -33,6 +33,10 @@ pub enum Check {
     Inclusion,
     /// A newer checkpoint extends an older one.
     Consistency,
+    /// The bytes are the outcome of the event that has this leaf.
+    Outcome,
+    /// The checkpoint of outcomes says what plugins hold, and nothing else, behind its tree head.
+    StateRoot,
 }
 
 impl Check {
@@ -63,6 +67,8 @@ impl Check {
             Self::CheckpointSignature => "checkpoint_signature",
             Self::Inclusion => "inclusion",
             Self::Consistency => "consistency",
+            Self::Outcome => "outcome",
+            Self::StateRoot => "state_root",
         }
     }
 }

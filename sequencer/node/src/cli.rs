@@ -40,6 +40,8 @@ impl Cli {
             Command::Watch(args) => args.json,
             Command::Verify(args) => args.json,
             Command::Fsck(args) => args.json,
+            Command::Export(args) => args.json,
+            Command::Replay(args) => args.json,
             Command::Bundle(_) | Command::Completions(_) => false,
             Command::Plugin(args) => args.action.is_json(),
             Command::Keys(args) => match &args.action {
@@ -80,6 +82,10 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Check a whole data directory offline: re-derive everything from the log, name the first bad entry.
     Fsck(FsckArgs),
+    /// Write what an auditor needs to execute the log again: events, outcomes, modules, checkpoints.
+    Export(ExportArgs),
+    /// Execute an exported log again, offline: every plugin over every event, every outcome and the state root compared.
+    Replay(ReplayArgs),
     /// Fetch the offline bundle (or proof file) of one event.
     Bundle(BundleArgs),
     /// List, register, rotate and revoke agents' signing keys.
@@ -328,6 +334,65 @@ pub struct FsckArgs {
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// `tally export`
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The data directory of a node that is not running.
+    #[arg(long, value_name = "DIR", env = "TALLY_DATA")]
+    pub data: PathBuf,
+    /// The directory to write; must not exist.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Print what was written as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tally replay`
+#[derive(Debug, Args)]
+#[command(after_help = "Nothing is read but the export; no network is used. It carries the genesis entry of its ledger, \
+    and so the keys: give --ledger to say which ledger you mean. Plugins' state is held in memory.")]
+pub struct ReplayArgs {
+    /// An export, as `tally export` writes it.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// What executes the modules.
+    #[arg(long, value_enum, default_value_t = ReplayEngine::Optimised)]
+    pub engine: ReplayEngine,
+    /// The ledger id you trust (64 hex digits).
+    #[arg(long, value_name = "HEX", value_parser = parse_ledger)]
+    pub ledger: Option<LedgerId>,
+    /// Verifier keys you trust for checkpoints, as in `name+id+key`.
+    #[arg(long, value_name = "VKEY")]
+    pub vkey: Vec<String>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// An engine that executes modules. All of them come to the same outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ReplayEngine {
+    /// The compiler as a node uses it.
+    Optimised,
+    /// The compiler without optimisation.
+    Baseline,
+    /// An interpreter by other people; slow.
+    Wasmi,
+}
+
+impl ReplayEngine {
+    /// Its name, as on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Optimised => "optimised",
+            Self::Baseline => "baseline",
+            Self::Wasmi => "wasmi",
+        }
+    }
 }
 
 /// `tally bundle`

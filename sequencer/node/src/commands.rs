@@ -3,11 +3,13 @@
 pub mod bundle;
 pub mod completions;
 pub mod dev;
+pub mod export;
 pub mod fsck;
 pub mod init;
 pub mod keygen;
 pub mod keys;
 pub mod plugin;
+pub mod replay;
 pub mod serve;
 pub mod submit;
 pub mod verify;
@@ -30,6 +32,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Watch(args) => watch::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Fsck(args) => fsck::run(args),
+        Command::Export(args) => export::run(args),
+        Command::Replay(args) => replay::run(args),
         Command::Bundle(args) => bundle::run(args),
         Command::Keys(args) => keys::run(args),
         Command::Plugin(args) => plugin::run(args),

@@ -1,8 +1,8 @@
 //! The node: everything the `tally` binary does. Parses what was asked, opens rooms, closes them; decides nothing
 //! about the log.
 //!
-//! *In scope*: command line ([`cli`], [`commands`]), configuration ([`config`]), keys in files ([`keyfile`]), joining
-//! rooms ([`wire`], [`adapters`]), the end of the process ([`shutdown`], [`exit`]).
+//! *In scope*: command line ([`cli`], [`commands`]), configuration ([`config`]), keys in files ([`keyfile`]), exports for
+//! auditors ([`export`]), joining rooms ([`wire`], [`adapters`]), the end of the process ([`shutdown`], [`exit`]).
 //! *Out of scope*: being depended on, except by simulation and benches.
 
 pub mod adapters;
@@ -11,6 +11,7 @@ pub mod commands;
 pub mod config;
 pub mod connect;
 pub mod exit;
+pub mod export;
 pub mod keyfile;
 pub mod layout;
 pub mod output;

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use tally_plugin_host::engine::{Engine, Optimisation, Program};
 use tally_plugin_host::error::HostError;
 use tally_plugin_host::instance::{Cuts, Instance};
+use tally_plugin_host::interpreter::{Interpreted, Interpreter};
 use tally_plugin_host::limits::Limits;
 use tally_plugin_host::manifest::Capability;
+use tally_plugin_host::registry::Loader;
 use tally_plugin_host::session::{BindingStep, Event, Grant};
 use tally_plugin_host::state::StateView;
 use tally_protocol::hash::{LedgerId, PayloadHash};
@@ -16,8 +18,7 @@ use tally_protocol::id::{AgentId, EventId, Index, PluginId, Sequence, StoreId, S
 use tally_protocol::outcome::OutcomeCode;
 use tally_protocol::time::LogTime;
 
-use super::second::Interpreted;
-use super::{prepared, wat};
+use super::wat;
 
 /// A program as a node would run it.
 pub(crate) fn program(wasm: &[u8], limits: &Limits) -> Program {
@@ -25,6 +26,7 @@ pub(crate) fn program(wasm: &[u8], limits: &Limits) -> Program {
 }
 
 static SPEED: LazyLock<Engine> = LazyLock::new(|| Engine::new(16, Optimisation::Speed).expect("a pool"));
+static INTERPRETER: LazyLock<Interpreter> = LazyLock::new(|| Interpreter::new().expect("links"));
 static NONE: LazyLock<Engine> = LazyLock::new(|| Engine::new(16, Optimisation::None).expect("a pool"));
 
 pub(crate) type State = BTreeMap<Bytes, Bytes>;
@@ -133,7 +135,7 @@ impl Trio {
         Self {
             speed: Instance::new(SPEED.load(wasm, &limits).expect("loads"), grant.clone()),
             none: Instance::new(NONE.load(wasm, &limits).expect("loads"), grant.clone()),
-            second: Instance::new(Interpreted::new(wasm, &prepared(wasm, &limits)), grant),
+            second: Instance::new(INTERPRETER.load(wasm, &limits).expect("loads"), grant),
         }
     }
 

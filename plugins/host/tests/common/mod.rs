@@ -4,8 +4,6 @@
 pub(crate) mod host;
 pub(crate) mod ledger;
 pub(crate) mod script;
-#[allow(clippy::unwrap_used, reason = "an engine of the tests panics as the test does")]
-pub(crate) mod second;
 
 use tally_plugin_host::instrument::instrument;
 use tally_plugin_host::limits::Limits;

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
+use tally_protocol::checkpoint::Checkpoint;
 use tally_protocol::hash::RootHash;
 use tally_protocol::id::{Index, TreeSize};
 
 use super::finding::{Findings, Place, Rule};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Log};
 
 /// Which key must have signed a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,15 +23,20 @@ pub enum Signed {
     ForThePublic,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Expected {
+    log: Log,
     roots: BTreeMap<TreeSize, RootHash>,
     met: Option<TreeSize>,
     met_count: u64,
 }
 
 impl Expected {
-    /// Notes a checkpoint. A bad signature or a second root for one size is a finding.
+    pub(super) const fn of(log: Log) -> Self {
+        Self { log, roots: BTreeMap::new(), met: None, met_count: 0 }
+    }
+
+    /// Notes a checkpoint and gives it. A bad signature or a second root for one size is a finding.
     pub(super) fn add(
         &mut self,
         ledger: &Ledger,
@@ -38,18 +44,23 @@ impl Expected {
         signed: Signed,
         reached: TreeSize,
         findings: &mut Findings,
-    ) {
+    ) -> Option<Checkpoint> {
+        let genesis = ledger.genesis();
         let keys = match signed {
-            Signed::ByAny => Ok(ledger.verifier_keys().to_vec()),
-            Signed::ForReceipts => ledger.receipt_key().map(|key| vec![key]),
-            Signed::ForThePublic => ledger.checkpoint_key().map(|key| vec![key]),
+            Signed::ByAny => vec![genesis.receipt_key, genesis.checkpoint_key],
+            Signed::ForReceipts => vec![genesis.receipt_key],
+            Signed::ForThePublic => vec![genesis.checkpoint_key],
         };
-        match keys.and_then(|keys| ledger.open_checkpoint_with(note, &keys)) {
-            Ok(checkpoint) => self.note(checkpoint.size, checkpoint.root, reached, findings),
+        match ledger.open_checkpoint_of(self.log, note, &keys) {
+            Ok(checkpoint) => {
+                self.note(checkpoint.size, checkpoint.root, reached, findings);
+                Some(checkpoint)
+            }
             Err(failed) => {
                 let size = claimed_size(note);
                 let place = Place::Range(Index::new(0), Index::new(size.unwrap_or(u64::MAX)));
                 findings.add(place, Rule::CheckpointSignature, failed.why);
+                None
             }
         }
     }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use tally_protocol::control::{ControlEvent, RESERVED_PREFIX, ROOT_KEY_ID};
 use tally_protocol::entry::Genesis;
 use tally_protocol::frame::{Frame, PayloadKind};
+use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{AgentId, Index, KeyId, Stream, TenantId};
 use tally_protocol::key::{PublicKey, check_registration};
 use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
@@ -32,6 +33,19 @@ impl KeyFacts {
     fn end(&self) -> Option<LogTime> {
         self.ends.iter().min().copied()
     }
+
+    /// Why the key is not valid at this time, if it is not.
+    fn why_not_valid(&self, at: LogTime) -> Option<&'static str> {
+        if self.revoked {
+            Some("was revoked before")
+        } else if at < self.from {
+            Some("was not valid yet")
+        } else if self.end().is_some_and(|end| at >= end) {
+            Some("was not valid any more")
+        } else {
+            None
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,91 +60,92 @@ pub(super) type Broken = (Rule, String);
 /// Tenants, keys and plugins as of the entry before.
 #[derive(Debug)]
 pub(super) struct Rights {
-    known: Known,
+    directory: Directory,
     plugins: PluginRegister,
 }
 
-/// Tenants and keys.
-#[derive(Debug)]
-struct Known {
+impl Rights {
+    pub(super) fn new(ledger: LedgerId, genesis: &Genesis) -> Self {
+        Self { directory: Directory::new(genesis), plugins: PluginRegister::new(ledger) }
+    }
+
+    /// Judges one event, and takes in what it says if it is a control event.
+    pub(super) fn judge(&mut self, frame: &Frame, index: Index, used: &PublicKey, at: LogTime) -> Result<(), Broken> {
+        self.directory.judge_key(frame, used, at)?;
+        let stream = frame.stream();
+        if !stream.is_control() {
+            return self.directory.judge_ordinary(frame);
+        }
+        self.directory.judge_right(&stream, frame.agent_id())?;
+        self.take_in(frame, index, at).map_err(|why| (Rule::ControlRefused, why))
+    }
+
+    fn take_in(&mut self, frame: &Frame, index: Index, now: LogTime) -> Result<(), String> {
+        if frame.payload_kind() != PayloadKind::Plain {
+            return Err("a control event's payload is encrypted".to_owned());
+        }
+        let (stream, event_type) = (frame.stream(), frame.event_type());
+        if !event_type.starts_with(PLUGIN_PREFIX) {
+            return self.directory.follow(&stream, event_type, frame.payload(), now);
+        }
+        let event = PluginEvent::decode(event_type, frame.payload()).map_err(|error| error.to_string())?;
+        let moment = Moment { stream, actor: frame.agent_id(), index, now };
+        self.plugins.apply(&moment, &event, &self.directory).map_err(|refusal| refusal.to_string())
+    }
+}
+
+/// Agents and their keys at one position of the log, out of nothing but genesis and the control events before it.
+///
+/// Replay resolves publishers and reviewers of plugins with it, so that it shares no key table with the sequencer.
+#[derive(Debug, Clone)]
+pub struct Directory {
     ledger_root: AgentId,
     tenants: BTreeMap<TenantId, Tenant>,
     keys: BTreeMap<(TenantId, AgentId, KeyId), KeyFacts>,
 }
 
-impl Rights {
-    pub(super) fn new(genesis: &Genesis) -> Self {
-        let mut known = Known { ledger_root: genesis.root_agent, tenants: BTreeMap::new(), keys: BTreeMap::new() };
-        known.add_key(TenantId::NIL, genesis.root_agent, ROOT_KEY_ID, genesis.root_key, LogTime::EPOCH, None);
-        Self { known, plugins: PluginRegister::new(genesis.ledger_id()) }
-    }
-
-    /// Judges one event, and takes in what it says if it is a control event.
-    pub(super) fn judge(&mut self, frame: &Frame, used: &PublicKey, at: LogTime) -> Result<(), Broken> {
-        self.known.judge_key(frame, used, at)?;
-        let stream = frame.stream();
-        if !stream.is_control() {
-            return self.known.judge_ordinary(frame);
-        }
-        self.known.judge_right(&stream, frame.agent_id())?;
-        let taken = if frame.event_type().starts_with(PLUGIN_PREFIX) {
-            self.take_in_plugin(frame, at)
-        } else {
-            self.known.take_in(frame, at)
-        };
-        taken.map_err(|why| (Rule::ControlRefused, why))
-    }
-
-    fn take_in_plugin(&mut self, frame: &Frame, now: LogTime) -> Result<(), String> {
-        require(frame.payload_kind() == PayloadKind::Plain, "a control event's payload is encrypted")?;
-        let event = PluginEvent::decode(frame.event_type(), frame.payload()).map_err(|error| error.to_string())?;
-        // Where it stands makes no difference to whether it may.
-        let at = Moment { stream: frame.stream(), actor: frame.agent_id(), index: Index::new(0), now };
-        self.plugins.apply(&at, &event, &self.known).map_err(|refusal| refusal.to_string())
-    }
-}
-
-impl Agents for Known {
+impl Agents for Directory {
     fn valid_key(&self, stream: &Stream, agent: AgentId, key_id: KeyId, now: LogTime) -> Option<PublicKey> {
-        let key = self.key_of(stream, agent, key_id)?;
-        let good = !key.revoked && now >= key.from && key.end().is_none_or(|end| now < end);
-        good.then_some(key.public_key)
+        let key = self.key(stream, agent, key_id)?;
+        key.why_not_valid(now).is_none().then_some(key.public_key)
     }
 
     fn is_root(&self, stream: &Stream, agent: AgentId) -> bool {
-        self.judge_right(stream, agent).is_ok()
+        self.may_write(stream, agent)
     }
 }
 
-impl Known {
-    fn key_of(&self, stream: &Stream, agent: AgentId, id: KeyId) -> Option<&KeyFacts> {
+impl Directory {
+    /// The ledger's root agent with its first key, as genesis names them.
+    #[must_use]
+    pub fn new(genesis: &Genesis) -> Self {
+        let mut directory = Self { ledger_root: genesis.root_agent, tenants: BTreeMap::new(), keys: BTreeMap::new() };
+        directory.add_key(TenantId::NIL, genesis.root_agent, ROOT_KEY_ID, genesis.root_key, LogTime::EPOCH, None);
+        directory
+    }
+
+    /// The key that an event of a stream names. In a control stream of an operator-managed tenant the ledger's root
+    /// agent signs with its own.
+    fn key(&self, stream: &Stream, agent: AgentId, id: KeyId) -> Option<&KeyFacts> {
+        let own = self.keys.get(&(stream.tenant, agent, id));
         let operators = || {
             let managed = stream.is_control() && self.tenants.get(&stream.tenant).is_some_and(|it| it.managed);
             let is_root = managed && agent == self.ledger_root;
             is_root.then(|| self.keys.get(&(TenantId::NIL, agent, id))).flatten()
         };
-        self.keys.get(&(stream.tenant, agent, id)).or_else(operators)
+        own.or_else(operators)
     }
 
     fn judge_key(&self, frame: &Frame, used: &PublicKey, at: LogTime) -> Result<(), Broken> {
         let (agent, id) = (frame.agent_id(), frame.key_id());
         let broken = |what: &str| Err((Rule::KeyNotValid, format!("key {id} of agent {agent} {what}")));
-        let Some(key) = self.key_of(&frame.stream(), agent, id) else {
+        let Some(key) = self.key(&frame.stream(), agent, id) else {
             return broken("was not registered before");
         };
         if key.public_key != *used {
             return broken("is another public key");
         }
-        if key.revoked {
-            return broken("was revoked before");
-        }
-        if at < key.from {
-            return broken("was not valid yet");
-        }
-        if key.end().is_some_and(|end| at >= end) {
-            return broken("was not valid any more");
-        }
-        Ok(())
+        key.why_not_valid(at).map_or(Ok(()), broken)
     }
 
     fn judge_ordinary(&self, frame: &Frame) -> Result<(), Broken> {
@@ -143,25 +158,29 @@ impl Known {
         Ok(())
     }
 
+    /// Whether an agent is a root agent of this control stream.
+    fn may_write(&self, stream: &Stream, agent: AgentId) -> bool {
+        if stream.is_ledger() {
+            return agent == self.ledger_root;
+        }
+        let tenant = self.tenants.get(&stream.tenant);
+        tenant.is_some_and(|it| agent == it.root || (it.managed && agent == self.ledger_root))
+    }
+
     fn judge_right(&self, stream: &Stream, agent: AgentId) -> Result<(), Broken> {
-        let allowed = if stream.is_ledger() {
-            agent == self.ledger_root
-        } else {
-            let tenant = self.tenants.get(&stream.tenant);
-            tenant.is_some_and(|it| agent == it.root || (it.managed && agent == self.ledger_root))
-        };
-        if allowed {
+        if self.may_write(stream, agent) {
             return Ok(());
         }
         Err((Rule::KeyNotValid, format!("agent {agent} may not write to control stream {stream}")))
     }
 
-    fn take_in(&mut self, frame: &Frame, at: LogTime) -> Result<(), String> {
-        if frame.payload_kind() != PayloadKind::Plain {
-            return Err("a control event's payload is encrypted".to_owned());
-        }
-        let event = ControlEvent::decode(frame.event_type(), frame.payload()).map_err(|error| error.to_string())?;
-        let stream = frame.stream();
+    /// Takes in a control event of tenants or keys, at its log time.
+    ///
+    /// # Errors
+    /// The state does not allow it, in words.
+    pub fn follow(&mut self, stream: &Stream, event_type: &str, payload: &[u8], at: LogTime) -> Result<(), String> {
+        let stream = *stream;
+        let event = ControlEvent::decode(event_type, payload).map_err(|error| error.to_string())?;
         match event {
             ControlEvent::TenantCreated { tenant_id, root_agent_id, root_public_key, operator_managed } => {
                 require(stream.is_ledger(), "a tenant is created outside the ledger's stream")?;

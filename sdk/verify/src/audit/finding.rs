@@ -64,6 +64,8 @@ pub enum Rule {
     AgentSignature,
     /// A control event is one that the state before it allows.
     ControlRefused,
+    /// An outcome's bytes are one, and of the event at its place.
+    OutcomeBytes,
     /// The entry's leaf is the one that the stored tile holds.
     TileDiffers,
     /// The stored tile does not hold the nodes of the log, and a signed root shows that the entries are good; or its
@@ -103,6 +105,7 @@ impl Rule {
             Self::AgentSignature => "agent_signature",
             Self::KeyNotValid => "key_not_valid",
             Self::ControlRefused => "control_refused",
+            Self::OutcomeBytes => "outcome_bytes",
             Self::TileDiffers => "tile_differs",
             Self::TileDamaged => "tile_damaged",
             Self::TileMissing => "tile_missing",

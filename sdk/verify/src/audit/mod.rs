@@ -13,6 +13,7 @@ mod checkpoints;
 mod commitments;
 mod control;
 mod finding;
+mod outcomes;
 
 use std::collections::{HashMap, HashSet};
 
@@ -29,9 +30,11 @@ use tally_protocol::run::{RUN_HEADER_BYTES, Record, RunError, StoredRun};
 use tally_protocol::time::LogTime;
 
 pub use checkpoints::Signed;
+pub use control::Directory;
 pub use finding::{Finding, Place, Rule, Tally, Verdict};
+pub use outcomes::{OutcomeAudit, OutcomeVerdict};
 
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Log};
 use crate::report::CheckFailed;
 use checkpoints::Expected;
 use commitments::Chains;
@@ -84,9 +87,9 @@ impl LogAudit {
         let ledger = Ledger::from_genesis(genesis_entry)?;
         let genesis = ledger.genesis();
         let mut audit = Self {
-            rights: Rights::new(genesis),
+            rights: Rights::new(ledger.id(), genesis),
             last_time: genesis.created_at,
-            expected: Expected::default(),
+            expected: Expected::of(Log::Events),
             chains: Chains::default(),
             findings: Findings::default(),
             tally: Tally::default(),
@@ -310,7 +313,7 @@ impl LogAudit {
             Err(error) => self.findings.add(place, Rule::CreatedAhead, error),
         }
         self.check_stream(record);
-        if let Err((rule, why)) = self.rights.judge(frame, &record.public_key, record.sequenced_at) {
+        if let Err((rule, why)) = self.rights.judge(frame, record.index, &record.public_key, record.sequenced_at) {
             self.findings.add(place, rule, why);
         }
     }

@@ -3,10 +3,11 @@
 //!
 //! Takes the directory of a node that is not running (opened for reading only; nothing is changed or repaired); gives
 //! a report and the first bad entry. The audit itself is `tally-verify`'s, which shares only formats with the server;
-//! what it cannot know (positions, look-up indexes, the fence) is checked in `indexes` and here.
+//! what it cannot know (positions, look-up indexes, the fence) is checked in `indexes` and here, outcomes in `outcomes`.
 
 mod expectations;
 mod indexes;
+mod outcomes;
 mod report;
 
 use std::path::Path;
@@ -24,6 +25,7 @@ use tally_storage::{
 use tally_verify::LogAudit;
 
 use self::indexes::Indexes;
+use self::outcomes::OutcomeCheck;
 use self::report::{Problem, Report};
 use crate::cli::FsckArgs;
 use crate::exit::Failure;
@@ -74,6 +76,7 @@ struct Fsck {
     audit: LogAudit,
     rng: SystemRandom,
     indexes: Indexes,
+    outcomes: OutcomeCheck,
     tiles: TileStore,
     /// Tiles above this size may be missing: they ride in the next run's write.
     tiles_below: TreeSize,
@@ -108,7 +111,9 @@ impl Fsck {
         let mut report = Report::new(&ledger);
         report.fence_checked = fence.is_some();
         report.published_note = given.published;
+        let outcomes = OutcomeCheck::start(&engine, &ledger, &mut problems)?;
         let mut this = Self {
+            outcomes,
             indexes: Indexes::start(Arc::clone(&engine), &ledger.id())?,
             tiles: TileStore::new(Arc::clone(&engine)),
             tiles_below: given.latest.unwrap_or(TreeSize::new(0)),
@@ -171,7 +176,9 @@ impl Fsck {
                 record.public_key,
                 record.sequenced_at,
             );
-            self.frontier.append(entry.leaf_hash());
+            let leaf = entry.leaf_hash();
+            self.frontier.append(leaf);
+            self.outcomes.take(leaf, &mut self.problems)?;
             self.meet_fence();
         }
         Ok(())
@@ -229,6 +236,7 @@ impl Fsck {
             self.problems.push(Problem::at(Index::new(size.get()), "fence_truncated", &why));
         }
         self.indexes.finish(size, &mut self.problems)?;
+        self.report.outcomes = self.outcomes.finish(&mut self.problems)?;
         expectations::check_counts(&self.engine, self.report.tiles_stored, &mut self.problems)?;
         let verdict = self.audit.finish(&mut self.rng);
         self.report.close(&verdict, self.indexes.rows(), self.problems);

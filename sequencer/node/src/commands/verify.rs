@@ -43,7 +43,7 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     )))
 }
 
-fn verifier_keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
+pub(super) fn verifier_keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {
     let parse = |text: &String| {
         text.parse::<VerifierKey>().map_err(|error| Failure::usage(format!("--vkey {text} is refused: {error}")))
     };

@@ -48,6 +48,13 @@ impl Problem {
         }
     }
 
+    /// The same about an outcome.
+    pub(super) fn of_outcome(finding: &Finding) -> Self {
+        let problem = Self::of(finding);
+        let rule = problem.rule.strip_prefix("outcome_").unwrap_or(&problem.rule);
+        Self { rule: format!("outcome_{rule}"), ..problem }
+    }
+
     /// Entries come before what is no entry, single entries before the ranges they are in.
     fn order(&self) -> (u64, u64) {
         (self.index.unwrap_or(u64::MAX), self.to.unwrap_or(0))
@@ -85,6 +92,8 @@ pub(super) struct Report {
     tiles: u64,
     commitments: u64,
     index_rows: u64,
+    /// Outcomes, that of genesis included; 0 if nothing was applied.
+    pub(super) outcomes: u64,
     pub(super) published_note: Option<String>,
     pub(super) fence_checked: bool,
     pub(super) fence_size: Option<u64>,
@@ -112,6 +121,7 @@ impl Report {
             tiles: 0,
             commitments: 0,
             index_rows: 0,
+            outcomes: 0,
             published_note: None,
             fence_checked: false,
             fence_size: None,
@@ -158,6 +168,9 @@ impl fmt::Display for Report {
             "  compared {} checkpoints, {} tiles, {} commitments, {} index rows",
             self.checkpoints, self.tiles, self.commitments, self.index_rows
         )?;
+        if self.outcomes > 0 {
+            writeln!(f, "  compared {} outcomes with their events, tiles and checkpoints", self.outcomes)?;
+        }
         match (self.fence_checked, self.fence_size) {
             (true, Some(size)) => writeln!(f, "  the fence holds the root of size {size}")?,
             (true, None) => writeln!(f, "  the fence was read")?,

@@ -1,27 +1,85 @@
-//! A second engine under the same host: wasmi, an interpreter.
+//! A second engine, by other people: wasmi, an interpreter. Slow, small, and what an auditor may believe who does not
+//! believe a compiler.
+//!
+//! Takes what [`Engine`](crate::engine::Engine) takes and gives the same outcomes, which the tests hold; it is the only
+//! room of wasmi. Gas and stack are counted by the injected code, as everywhere; behind them stands wasmi's own stack,
+//! wide enough that the counted one ends first, and if it does not, the host stops rather than decides.
 
 use std::sync::Arc;
 
-use tally_plugin_host::abi::v1::{self, Answer, Entry, Guest};
-use tally_plugin_host::abi::{GAS_GLOBAL, IMPORT_MODULE, STACK_GLOBAL};
-use tally_plugin_host::error::HostError;
-use tally_plugin_host::instance::Machine;
-use tally_plugin_host::session::{Session, Stop};
 use tally_protocol::hash::{self, ModuleHash};
 use wasmi::{
     AsContext, AsContextMut, Caller, Config, Engine, Error, Global, Instance, Linker, Memory, Module, Store, Val,
 };
 
+use crate::abi::v1::{self, Answer, Entry, Guest};
+use crate::abi::{EXPORT_MEMORY, GAS_GLOBAL, IMPORT_MODULE, STACK_GLOBAL};
+use crate::error::HostError;
+use crate::instance::Machine;
+use crate::instrument::instrument;
+use crate::limits::Limits;
+use crate::registry::Loader;
+use crate::session::{Session, Stop};
+use crate::validate::{validate, validate_again};
+
+/// Calls within calls, and bytes of values: more than the largest counted stack.
+const RECURSION_MAX: usize = 100_000;
+const STACK_BYTES_MAX: usize = 64 << 20;
+
+/// The interpreter.
+#[derive(Clone)]
+pub struct Interpreter {
+    engine: Engine,
+    linker: Arc<Linker<Room>>,
+}
+
+impl Interpreter {
+    /// An interpreter.
+    ///
+    /// # Errors
+    /// A function of the ABI is linked twice: a bug.
+    pub fn new() -> Result<Self, HostError> {
+        let mut config = Config::default();
+        config.set_max_recursion_depth(RECURSION_MAX);
+        config.set_max_stack_height(STACK_BYTES_MAX);
+        let engine = Engine::new(&config);
+        let mut linker = Linker::new(&engine);
+        link(&mut linker).map_err(|error| HostError::Engine(error.to_string()))?;
+        Ok(Self { engine, linker: Arc::new(linker) })
+    }
+}
+
+impl Loader for Interpreter {
+    type Machine = Interpreted;
+
+    fn load(&self, wasm: &[u8], limits: &Limits) -> Result<Interpreted, HostError> {
+        let valid = validate(wasm, limits)?;
+        let instrumented = instrument(&valid, limits)?;
+        validate_again(&instrumented)?;
+        let module = Module::new(&self.engine, &instrumented).map_err(|error| engine_failed(&error))?;
+        Ok(Interpreted { module, hash: hash::module(wasm), linker: Arc::clone(&self.linker) })
+    }
+}
+
 /// A module on the interpreter.
-pub(crate) struct Interpreted {
+#[derive(Clone)]
+pub struct Interpreted {
     module: Module,
     hash: ModuleHash,
     linker: Arc<Linker<Room>>,
 }
 
-pub(crate) struct Room {
+struct Room {
     session: Session,
     doors: Option<Doors>,
+}
+
+fn engine_failed(error: &Error) -> HostError {
+    HostError::Engine(error.to_string())
+}
+
+fn missing() -> Stop {
+    Stop::Host(HostError::Engine("an export of the contract is missing".to_owned()))
 }
 
 #[derive(Clone, Copy)]
@@ -32,20 +90,6 @@ struct Doors {
     stack: Global,
 }
 
-impl Interpreted {
-    /// From an instrumented module.
-    pub(crate) fn new(wasm: &[u8], instrumented: &[u8]) -> Self {
-        let mut config = Config::default();
-        config.set_max_recursion_depth(100_000);
-        config.set_max_stack_height(64 << 20);
-        let engine = Engine::new(&config);
-        let module = Module::new(&engine, instrumented).expect("valid");
-        let mut linker = Linker::new(&engine);
-        link(&mut linker).expect("no name twice");
-        Self { module, hash: hash::module(wasm), linker: Arc::new(linker) }
-    }
-}
-
 impl Machine for Interpreted {
     fn module(&self) -> ModuleHash {
         self.hash
@@ -53,16 +97,24 @@ impl Machine for Interpreted {
 
     fn enter(&self, session: Session, entry: Entry<'_>) -> (Session, Result<Answer, Stop>) {
         let mut store = Store::new(self.module.engine(), Room { session, doors: None });
-        let instance = self.linker.instantiate_and_start(&mut store, &self.module).expect("links");
+        let answer = self.enter_store(&mut store, entry);
+        (store.into_data().session, answer)
+    }
+}
+
+impl Interpreted {
+    fn enter_store(&self, store: &mut Store<Room>, entry: Entry<'_>) -> Result<Answer, Stop> {
+        let failed = |error: Error| Stop::Host(engine_failed(&error));
+        // A module of this profile runs no code and can fail no check while it is instantiated.
+        let instance = self.linker.instantiate_and_start(&mut *store, &self.module).map_err(failed)?;
         let doors = Doors {
             instance,
-            memory: instance.get_memory(&store, "memory").unwrap(),
-            gas: instance.get_global(&store, GAS_GLOBAL).unwrap(),
-            stack: instance.get_global(&store, STACK_GLOBAL).unwrap(),
+            memory: instance.get_memory(&*store, EXPORT_MEMORY).ok_or_else(missing)?,
+            gas: instance.get_global(&*store, GAS_GLOBAL).ok_or_else(missing)?,
+            stack: instance.get_global(&*store, STACK_GLOBAL).ok_or_else(missing)?,
         };
         store.data_mut().doors = Some(doors);
-        let answer = v1::enter(&mut Inner { context: &mut store, doors }, entry);
-        (store.into_data().session, answer)
+        v1::enter(&mut Inner { context: store, doors }, entry)
     }
 }
 
@@ -78,11 +130,13 @@ impl<C: AsContextMut<Data = Room>> Guest for Inner<'_, C> {
     }
 
     fn gas(&mut self) -> i64 {
-        self.doors.gas.get(self.context.as_context()).i64().unwrap()
+        self.doors.gas.get(self.context.as_context()).i64().unwrap_or(-1)
     }
 
     fn set_gas(&mut self, gas: i64) {
-        self.doors.gas.set(&mut *self.context, Val::I64(gas)).unwrap();
+        // A mutable i64 of this store: the instrumenter made it.
+        let set = self.doors.gas.set(&mut *self.context, Val::I64(gas));
+        debug_assert!(set.is_ok());
     }
 
     fn refill(&mut self, gas: i64) -> Result<(), Stop> {
@@ -91,7 +145,8 @@ impl<C: AsContextMut<Data = Room>> Guest for Inner<'_, C> {
     }
 
     fn set_stack(&mut self, units: i32) {
-        self.doors.stack.set(&mut *self.context, Val::I32(units)).unwrap();
+        let set = self.doors.stack.set(&mut *self.context, Val::I32(units));
+        debug_assert!(set.is_ok());
     }
 
     fn allocate(&mut self, align: i32, bytes: i32) -> Result<i32, Stop> {
@@ -99,7 +154,7 @@ impl<C: AsContextMut<Data = Room>> Guest for Inner<'_, C> {
     }
 
     fn call(&mut self, export: &'static str, args: &[i32]) -> Result<i32, Stop> {
-        let function = self.doors.instance.get_func(self.context.as_context(), export).unwrap();
+        let function = self.doors.instance.get_func(self.context.as_context(), export).ok_or_else(missing)?;
         let mut results = vec![Val::I32(0); function.ty(self.context.as_context()).results().len()];
         let args: Vec<Val> = args.iter().map(|arg| Val::I32(*arg)).collect();
         match function.call(&mut *self.context, &args, &mut results) {
@@ -114,7 +169,7 @@ impl<C: AsContextMut<Data = Room>> Inner<'_, C> {
         if let Some(stop) = self.session().take_stop() {
             return stop;
         }
-        let stack = self.doors.stack.get(self.context.as_context()).i32().unwrap();
+        let stack = self.doors.stack.get(self.context.as_context()).i32().unwrap_or(-1);
         match error.as_trap_code() {
             Some(wasmi::TrapCode::StackOverflow) => Stop::Host(HostError::SecondWall("interpreter's stack")),
             Some(_) => Stop::Code(v1::trapped(self.gas(), stack)),
@@ -126,7 +181,9 @@ impl<C: AsContextMut<Data = Room>> Inner<'_, C> {
 type C<'c> = Caller<'c, Room>;
 
 fn within<R>(mut caller: C<'_>, function: impl FnOnce(&mut Inner<'_, C<'_>>) -> Result<R, Stop>) -> Result<R, Error> {
-    let doors = caller.data().doors.expect("instantiated");
+    let Some(doors) = caller.data().doors else {
+        return Err(Error::new("a host call before the instance"));
+    };
     // The caller's own lifetime is invariant; the guest only lives for this call.
     let mut inner = Inner { context: &mut caller, doors };
     function(&mut inner).map_err(|stop| {
