@@ -8,21 +8,30 @@
 
 mod effect;
 mod follower;
+mod gate;
 mod keys;
+mod port;
+mod programs;
+mod record;
 mod shown;
 mod stored;
 
 use std::sync::Arc;
 
-use tally_core::Follower;
+use tally_core::{Follower, PluginGate};
+use tally_gateway::PluginPort;
 use tally_plugin_host::engine::{Engine as Host, Optimisation};
 use tally_storage::Engine;
 
 use crate::exit::Failure;
 
 pub use follower::PluginFollower;
+pub use gate::NoPlugins;
 pub use keys::LogKeys;
 
+use gate::HostGate;
+use port::Port;
+use programs::Programs;
 use shown::Shown;
 use stored::Stored;
 
@@ -49,6 +58,10 @@ const APPLYING_INSTANCES: u32 = 4;
 pub struct Plugins {
     /// Applies the events.
     pub follower: Box<dyn Follower>,
+    /// Asked before a plugin event is ordered.
+    pub gate: Arc<dyn PluginGate>,
+    /// What the door asks.
+    pub port: Arc<dyn PluginPort>,
 }
 
 impl Plugins {
@@ -63,7 +76,9 @@ impl Plugins {
         };
         let stored = Stored::new(engine);
         let shown = Arc::new(Shown::new(bounds.log_lines_max));
+        let programs = Arc::new(Programs::new(pool(Programs::instances(&bounds))?, stored.clone(), bounds));
+        let port = Port::new(stored.clone(), Arc::clone(&shown), Arc::clone(&programs));
         let follower = PluginFollower::new(stored, pool(APPLYING_INSTANCES)?, shown, bounds);
-        Ok(Self { follower: Box::new(follower) })
+        Ok(Self { follower: Box::new(follower), gate: Arc::new(HostGate::new(programs)), port: Arc::new(port) })
     }
 }

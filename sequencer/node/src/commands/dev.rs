@@ -103,6 +103,8 @@ struct Ready<'a> {
     quic_certificate_file: String,
     state: &'static str,
     why: Option<String>,
+    /// Whether it runs plugins.
+    plugins: bool,
     first_start: bool,
     size: u64,
     ledger_id: String,
@@ -134,6 +136,7 @@ fn announce(args: &DevArgs, rooms: &Rooms, made: &Made) -> Result<(), Failure> {
         quic_certificate_file,
         state,
         why: why.clone(),
+        plugins: rooms.plugins.is_some(),
         first_start: made.first_start,
         size: reader.ladder().signed.get(),
         ledger_id: profile.ledger_id.to_hex(),

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use tally_core::{Applied, Follower, FollowerError, FollowerRange, StoredEvent};
 use tally_plugin_host::apply::{FreshList, Keys, Logged, RangeCuts, apply};
-use tally_plugin_host::delta::Line;
+use tally_plugin_host::delta::{Line, Place};
 use tally_plugin_host::engine::Engine as Host;
 use tally_plugin_host::error::HostError;
 use tally_plugin_host::registry::{Registry, Standing};
 use tally_plugin_host::session::Event;
+use tally_plugin_host::state::States;
 use tally_protocol::entry::Genesis;
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
@@ -113,7 +114,7 @@ impl Follower for PluginFollower {
         let rewound = registry.rewind(register, standings);
         let at = self.at.insert(At { registry, keys });
         rewound.map_err(|error| stopped(&error))?;
-        self.shown.show(TreeSize::new(next.get()), Some(bindings_of(&at.registry)), Vec::new());
+        self.shown.reset(TreeSize::new(next.get()), bindings_of(&at.registry));
         Ok(())
     }
 
@@ -132,6 +133,9 @@ impl Follower for PluginFollower {
         }
         let changed = !applied.delta.standings.is_empty() || range.events.iter().any(is_plugin_event);
         let bindings = changed.then(|| bindings_of(registry));
+        let stored = &self.stored;
+        let before = |place: &Place, key: &[u8]| stored.view(&place.0, &place.1)?.get(key);
+        self.shown.before_storing(&applied.delta, before).map_err(|error| stopped(&error.into()))?;
         self.pending = Some(Pending { lines: applied.delta.log, bindings });
         Ok(Applied {
             outcomes: applied.outcomes.iter().map(|outcome| outcome.encode().into()).collect(),
@@ -143,7 +147,7 @@ impl Follower for PluginFollower {
 
     fn committed(&mut self, upto: TreeSize) {
         let Pending { lines, bindings } = self.pending.take().unwrap_or(Pending { lines: Vec::new(), bindings: None });
-        self.shown.show(upto, bindings, lines);
+        self.shown.after_storing(upto, bindings, lines);
     }
 }
 
