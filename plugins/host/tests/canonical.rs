@@ -110,7 +110,13 @@ fn a_guest_writes_the_texts_of_the_vectors_as_host_python_and_v8_do() {
     for form in chapter("forms", "canonical") {
         strings(&jcs::parse(&form).expect("JSON"), &mut names);
     }
-    names.extend((1_u32..0x30).chain(0x7e..0xa0).chain([0x7ff, 0x800, 0xd7ff, 0xe000, 0xffff, 0x1_0000, 0x1_f600, 0x10_ffff]).filter_map(char::from_u32).map(|c| format!("a{c}z")));
+    names.extend(
+        (1_u32..0x30)
+            .chain(0x7e..0xa0)
+            .chain([0x7ff, 0x800, 0xd7ff, 0xe000, 0xffff, 0x1_0000, 0x1_f600, 0x10_ffff])
+            .filter_map(char::from_u32)
+            .map(|c| format!("a{c}z")),
+    );
     // What the plugin takes for a name.
     names.retain(|name| (1..=112).contains(&name.len()) && !name.contains('\0'));
     names.sort();

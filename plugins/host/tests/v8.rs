@@ -238,6 +238,22 @@ fn signatures_states_cuts_and_long_bodies_are_the_same_on_v8() {
     long.grant.limits.body_bytes = 100;
     long.events[1] = event(2, &[b'1'; 101]);
     segments.push(long);
+    // Limits that no step of the others comes near.
+    let log = "(call $log (i32.const 2) (i32.const 1024) (i32.const 1))";
+    for calls in [7, 8] {
+        let mut counted = segment(&format!("{calls} host calls"), at_second(&log.repeat(5)), events(3));
+        counted.grant.limits.host_calls = calls;
+        segments.push(counted);
+    }
+    for bytes in [18, 19] {
+        let mut full = segment(
+            &format!("{bytes} bytes of state"),
+            at_second("(call $kv_set (i32.const 1104) (i32.const 4) (i32.const 1024) (i32.const 0))"),
+            events(3),
+        );
+        full.grant.limits.state_bytes = bytes;
+        segments.push(full);
+    }
     agree(&segments);
 }
 

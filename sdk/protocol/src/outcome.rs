@@ -52,6 +52,9 @@ pub enum OutcomeError {
     /// A plugin has two bindings.
     #[error("a plugin is bound twice")]
     PluginTwice,
+    /// What ran, by which rules, or what came of it is not said: 32 zero bytes stand there.
+    #[error("{0} is a placeholder")]
+    Placeholder(&'static str),
     /// The fresh flag is neither 0 nor 1.
     #[error("fresh flag is {0}")]
     Fresh(u8),
@@ -299,6 +302,21 @@ pub struct BindingOutcome {
 }
 
 impl BindingOutcome {
+    /// Module, profile and every hash are of something.
+    fn check(&self) -> Result<(), OutcomeError> {
+        let fields = [
+            ("module", self.module.as_bytes()),
+            ("profile", self.profile.as_bytes()),
+            ("writes", self.writes.as_bytes()),
+            ("emits", self.emits.as_bytes()),
+            ("effects", self.effects.as_bytes()),
+        ];
+        match fields.iter().find(|(_, bytes)| **bytes == [0; 32]) {
+            Some((name, _)) => Err(OutcomeError::Placeholder(name)),
+            None => Ok(()),
+        }
+    }
+
     fn write(&self, out: &mut Vec<u8>) {
         put_str(out, self.plugin.as_str().as_bytes());
         out.extend_from_slice(self.module.as_bytes());
@@ -336,7 +354,8 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the outcome has an encoding that reads back: at most [`BINDINGS_MAX`] bindings, each plugin once.
+    /// Whether the outcome has an encoding that reads back: at most [`BINDINGS_MAX`] bindings, each plugin once, and no
+    /// placeholder in any (S-274).
     ///
     /// # Errors
     /// It has not.
@@ -344,6 +363,7 @@ impl Outcome {
         if self.bindings.len() > BINDINGS_MAX {
             return Err(OutcomeError::Count(self.bindings.len()));
         }
+        self.bindings.iter().try_for_each(BindingOutcome::check)?;
         let mut seen = BTreeSet::new();
         if self.bindings.iter().all(|binding| seen.insert(&binding.plugin)) {
             Ok(())

@@ -352,8 +352,10 @@ pub struct ExportArgs {
 
 /// `tally replay`
 #[derive(Debug, Args)]
-#[command(after_help = "Nothing is read but the export; no network is used. It carries the genesis entry of its ledger, \
-    and so the keys: give --ledger to say which ledger you mean. Plugins' state is held in memory.")]
+#[command(
+    after_help = "Nothing is read but the export; no network is used. It carries the genesis entry of its ledger, \
+    and so the keys: give --ledger to say which ledger you mean. Plugins' state is held in memory."
+)]
 pub struct ReplayArgs {
     /// An export, as `tally export` writes it.
     #[arg(value_name = "DIR")]

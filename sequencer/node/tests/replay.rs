@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use serde_json::Value;
 use tally_protocol::hash::StatesRoot;
 use tally_protocol::id::Index;
-use tally_protocol::outcome::OutcomeCode;
+use tally_protocol::outcome::{Outcome as Decided, OutcomeCode};
 use tally_protocol::plugin_event::PluginEvent;
 use world::{Claim, World, committed, plugin_id};
 
@@ -56,9 +56,15 @@ fn make_market() -> (World, Claim) {
         );
         world.push_to(stream, "order.placed", ("order", &order), &bought);
         match n {
-            100 => drop(world.quarantine(one, "counter")),
-            200 => drop(world.configure(one, "counter", true)),
-            300 => drop(world.push("order.placed", ("order", "bad"), r#"{"marker":"quite unusual"}"#)),
+            100 => {
+                world.quarantine(one, "counter");
+            }
+            200 => {
+                world.configure(one, "counter", true);
+            }
+            300 => {
+                world.push("order.placed", ("order", "bad"), r#"{"marker":"quite unusual"}"#);
+            }
             _ => {}
         }
     }
@@ -172,7 +178,8 @@ fn replay_is_the_same_twice_and_on_any_number_of_threads() {
 fn the_same_log_gives_the_same_files() {
     let (_, claim) = market();
     let ((_one, one), (_two, two)) = (exported(&claim), exported(&claim));
-    let names = |out: &Path| files(out).iter().map(|file| file.strip_prefix(out).unwrap().to_owned()).collect::<Vec<_>>();
+    let names =
+        |out: &Path| files(out).iter().map(|file| file.strip_prefix(out).unwrap().to_owned()).collect::<Vec<_>>();
     assert_eq!(names(&one), names(&two));
     for name in names(&one) {
         assert_eq!(fs::read(one.join(&name)).unwrap(), fs::read(two.join(&name)).unwrap(), "{}", name.display());
@@ -243,14 +250,28 @@ fn every_flipped_byte_of_an_outcome_is_named_by_its_entry() {
     let (_, claim) = market();
     let at = claim.outcomes.iter().rposition(|outcome| outcome.bindings.len() == 2).unwrap();
     let body = claim.outcomes[at].encode();
-    // Tag, leaf, count, name, module, profile, fresh, gas, and the three hashes.
-    for offset in [3, 20, 49, 55, 70, 100, 125, 134, 140, 180, 210, 250] {
+    // Tag, leaf, count, name, module, profile, gas, the three hashes, and the other record's module.
+    for offset in [3, 20, 49, 55, 70, 100, 134, 140, 180, 210, 250] {
         let (_dir, out) = exported(&claim);
         let bundle = files(&out.join("outcomes"))[at / 256].clone();
         flip(&bundle, |bytes| position(bytes, &body) + offset);
         let said = refused(&out, "outcome: ");
         assert!(said.contains(&format!("entry {at}")), "byte {offset}: {said}");
     }
+}
+
+#[test]
+fn a_cut_that_was_never_made_is_found_by_the_root_alone() {
+    let (_, claim) = market();
+    let pure = |outcome: &&Decided| outcome.bindings.len() == 2 && !outcome.bindings[0].fresh;
+    let body = claim.outcomes.iter().rfind(pure).unwrap().encode();
+    let (_dir, out) = exported(&claim);
+    let bundle = files(&out.join("outcomes"))
+        .into_iter()
+        .rfind(|file| fs::read(file).unwrap().windows(body.len()).any(|window| window == body));
+    flip(&bundle.unwrap(), |bytes| position(bytes, &body) + 125);
+    // It is executed as claimed, and comes to the same; it is not what was signed all the same.
+    refused(&out, "outcome: entries 0..");
 }
 
 #[test]
@@ -282,9 +303,11 @@ fn a_flipped_byte_of_a_checkpoint_is_named_by_its_file() {
 fn a_ledger_that_signs_another_outcome_is_found_out() {
     let (_, honest) = market();
     let at = honest.outcomes.iter().rposition(|outcome| outcome.bindings.len() == 2).unwrap();
+    let code = &honest.outcomes[at].bindings[1].code;
+    let trapped = format!("registry: code is {code}, claimed trapped");
     let lies: [(&str, fn(&mut Claim, usize)); 4] = [
         ("counter: gas is ", |claim, at| claim.outcomes[at].bindings[0].gas += 1),
-        ("registry: code is accepted, claimed trapped", |claim, at| {
+        (&trapped, |claim, at| {
             claim.outcomes[at].bindings[1].code = OutcomeCode::Trapped;
         }),
         ("registry took part, against the claim", |claim, at| drop(claim.outcomes[at].bindings.pop())),

@@ -41,7 +41,7 @@ const FLOORS: &[Floor] = &[
     Floor {
         package: "tally-gateway",
         folder: "sequencer/gateway",
-        may_use: &["tally-protocol", "tally-api", "tally-core", "tally-verify"],
+        may_use: &["tally-protocol", "tally-merkle", "tally-api", "tally-core", "tally-verify"],
     },
     Floor { package: "tally-client", folder: "sdk/client", may_use: &["tally-protocol", "tally-api", "tally-verify"] },
     // floor 4
@@ -58,7 +58,6 @@ const FLOORS: &[Floor] = &[
             "tally-core",
             "tally-gateway",
             "tally-client",
-            "tally-plugin-host",
             "tally-plugin-author",
         ],
     },

@@ -109,7 +109,11 @@ const ROOMS: &[Room] = &[
     // the sides
     room("proptest", &["tally-testkit"], &[]),
     room("tempfile", &[], &[]),
-    room("wasmi", &["tally-plugin-host", "tally-plugin-check"], &["plugins/host/src/interpreter.rs", "sdk/plugin/check"]),
+    room(
+        "wasmi",
+        &["tally-plugin-host", "tally-plugin-check"],
+        &["plugins/host/src/interpreter.rs", "sdk/plugin/check"],
+    ),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
     room("wat", &[], &["plugins/host/tests", "plugins/author/tests"]),

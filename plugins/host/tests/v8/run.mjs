@@ -141,7 +141,11 @@ class Segment {
   // Gas and memory.
 
   gas() { return this.exports.tally_gas.value; }
-  refill() { this.exports.tally_gas.value = BigInt(this.limits.gas); }
+  refill() {
+    this.calls = 0;
+    this.exports.tally_gas.value = BigInt(this.limits.gas);
+  }
+
 
   take(amount) {
     const left = this.gas() - BigInt(amount);
@@ -182,7 +186,12 @@ class Segment {
 
   // Rules.
 
-  permit(allowed) { if (this.allocating || !allowed) throw trap(); }
+  permit(allowed) {
+    if (this.allocating || !allowed) throw trap();
+    this.calls += 1;
+    if (this.calls > this.limits.host_calls) throw limit('host_calls');
+  }
+
   undecided() { return this.open !== null && this.open.verdict === null; }
 
   key(bytes) {
@@ -202,7 +211,15 @@ class Segment {
     if (!writes.has(key) && writes.size >= this.limits.writes) throw limit('writes');
     this.open.writeBytes += key.length / 2 + (value === null ? 0 : value.length);
     if (this.open.writeBytes > this.limits.write_bytes) throw limit('write_bytes');
+    const room = (held) => (held === null ? 0 : key.length / 2 + held.length);
+    const grown = room(value) - room(this.value(key));
     writes.set(key, value === null ? null : hex(value));
+    if (grown > 0 && this.stateBytes() > this.limits.state_bytes) throw limit('state_bytes');
+  }
+
+  /** Keys and values as a guest sees them now. */
+  stateBytes() {
+    return this.rows('', null).reduce((sum, key) => sum + key.length / 2 + this.value(key).length, 0);
   }
 
   utf8(bytes) {
@@ -232,7 +249,8 @@ class Segment {
   imports() {
     return {
       next: (ret) => {
-        this.permit(true);
+        // Not counted.
+        if (this.allocating) throw trap();
         this.read(ret, 12);
         const left = this.gas();
         if (this.ended) throw bad();

@@ -10,9 +10,9 @@ fn binding(plugin: &str) -> BindingOutcome {
         fresh: false,
         code: OutcomeCode::Rejected(Reason::new(&[b'x'; REJECTED_CODE_BYTES_MAX]).unwrap()),
         gas: u64::MAX,
-        writes: WritesHash::ZERO,
-        emits: EmitsHash::ZERO,
-        effects: EffectsHash::ZERO,
+        writes: WritesHash::from_bytes([3; 32]),
+        emits: EmitsHash::from_bytes([4; 32]),
+        effects: EffectsHash::from_bytes([5; 32]),
     }
 }
 
@@ -35,6 +35,25 @@ fn an_outcome_that_would_not_read_back_does_not_pass_its_check() {
     let twice = Outcome { event_leaf: leaf, bindings: vec![binding("a"), binding("b"), binding("a")] };
     assert_eq!(twice.check(), Err(OutcomeError::PluginTwice));
     assert_eq!(Outcome::decode(&twice.encode(), leaf), Err(OutcomeError::PluginTwice));
+}
+
+#[test]
+fn a_record_with_a_placeholder_is_none() {
+    let leaf = LeafHash::from_bytes([9; 32]);
+    let lies: [(&str, fn(&mut BindingOutcome)); 5] = [
+        ("module", |binding| binding.module = ModuleHash::ZERO),
+        ("profile", |binding| binding.profile = ProfileId::ZERO),
+        ("writes", |binding| binding.writes = WritesHash::ZERO),
+        ("emits", |binding| binding.emits = EmitsHash::ZERO),
+        ("effects", |binding| binding.effects = EffectsHash::ZERO),
+    ];
+    for (name, lie) in lies {
+        let mut outcome = Outcome { event_leaf: leaf, bindings: vec![binding("a"), binding("b")] };
+        assert_eq!(Outcome::decode(&outcome.encode(), leaf).as_ref(), Ok(&outcome));
+        lie(&mut outcome.bindings[1]);
+        assert_eq!(outcome.check(), Err(OutcomeError::Placeholder(name)));
+        assert_eq!(Outcome::decode(&outcome.encode(), leaf), Err(OutcomeError::Placeholder(name)));
+    }
 }
 
 #[test]

@@ -3,12 +3,14 @@
 //! `cargo xtask demo` builds and runs it. It reads the lock file and the local cargo cache, starts a development node
 //! in a temporary folder on a free port, lets sellers list the packages and buyers order them (20,000 events and
 //! more), kills the node with SIGKILL in the middle and starts it again, then verifies every receipt offline, compares
-//! the log with what was acknowledged, runs `tally fsck`, and checks one event with a proof file.
+//! the log with what was acknowledged, runs `tally fsck`, and checks one event with a proof file. Two plugins run all the
+//! while; at the end the log is exported, and every plugin is executed again over every event: `replay ok: ...`.
 //! The last line is `demo ok: ...`; otherwise it ends with 1 and says in one line what failed.
 
 mod catalogue;
 mod market;
 mod node;
+mod plugins;
 mod proofs;
 mod trade;
 
@@ -123,6 +125,10 @@ impl Demo {
             began.elapsed().as_secs_f64()
         ));
 
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let operator = self.client(&read_key(&self.profile.operator_api_key_file)?)?;
+        plugins::install(&operator, &client, &self.profile, &workspace, &self.data).await?;
+
         let began = Instant::now();
         let now = SystemClock::new().wall().to_rfc3339();
         let orders = args.events.saturating_sub(items.len()).max(1);
@@ -139,6 +145,7 @@ impl Demo {
         node.stop()?;
         let end = proofs::fsck(&self.binary, &self.data, &self.profile)?;
         proofs::verify_files(&self.binary, &proof, &self.profile)?;
+        say(&plugins::replay(&self.binary, &self.data, &self.folder, &self.profile)?);
         say(&format!("final  {}", end.checkpoint.trim_end().replace('\n', "\n       ")));
         Ok(format!("demo ok: {count} events, {verified} receipts verified, size {}, root {}", end.size, end.root))
     }

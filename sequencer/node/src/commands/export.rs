@@ -31,8 +31,7 @@ const OUTCOMES_PER_READ: usize = 256;
 pub fn run(args: &ExportArgs) -> Result<(), Failure> {
     let output = Output::new(args.json);
     let database = layout::database(&args.data);
-    let engine =
-        open_rocks_read_only(&database, &RocksConfig::STANDARD).map_err(|error| storage_failure(&error))?;
+    let engine = open_rocks_read_only(&database, &RocksConfig::STANDARD).map_err(|error| storage_failure(&error))?;
     let source = Source::open(engine, args)?;
     let written = source.write(args)?;
     let (size, applied) = (source.checkpoint.size.get(), source.outcomes.as_ref().map_or(0, |head| head.size.get()));

@@ -22,8 +22,8 @@ use crate::exit::Failure;
 use crate::export::Export;
 use crate::output::Output;
 
-/// Instances that may be alive at once: every binding of a stream, and a derived run for each depth.
-const INSTANCES_MAX: u32 = 160;
+/// Instances that may be alive at once: applying enters one at a time, and loading enters another.
+const INSTANCES_MAX: u32 = 4;
 
 /// Runs the command.
 ///
@@ -58,12 +58,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn execute_on(
-    args: &ReplayArgs,
-    export: &Export,
-    ledger: &Ledger,
-    audited: &Audited,
-) -> Result<StatesRoot, Failure> {
+fn execute_on(args: &ReplayArgs, export: &Export, ledger: &Ledger, audited: &Audited) -> Result<StatesRoot, Failure> {
     let no_engine = |error: HostError| Failure::failed(format!("the engine does not start: {error}"));
     match args.engine {
         ReplayEngine::Optimised => {

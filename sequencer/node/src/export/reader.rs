@@ -121,9 +121,11 @@ impl Export {
         for file in fs::read_dir(&path).map_err(failed)? {
             let name = file.map_err(failed)?.file_name();
             let parsed = name.to_str().and_then(&parse);
-            names.push(parsed.ok_or_else(|| {
-                Failure::invalid(format!("{} is no file of an export", path.join(&name).display()))
-            })?);
+            names.push(
+                parsed.ok_or_else(|| {
+                    Failure::invalid(format!("{} is no file of an export", path.join(&name).display()))
+                })?,
+            );
         }
         names.sort_unstable();
         Ok(names)

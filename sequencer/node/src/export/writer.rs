@@ -100,8 +100,7 @@ impl ExportWriter {
         };
         if full {
             self.flush_run()?;
-            let mut run =
-                RunBuilder::new(self.ledger, Epoch::new(0), record.index, self.previous, record.sequenced_at);
+            let mut run = RunBuilder::new(self.ledger, Epoch::new(0), record.index, self.previous, record.sequenced_at);
             run.push(item).map_err(|error| entry_failed(record.index, &error))?;
             self.run = Some(run);
         }
@@ -157,7 +156,9 @@ impl ExportWriter {
             return;
         }
         match PluginEvent::decode(event_type, record.frame.payload()) {
-            Ok(PluginEvent::Submitted(submission)) => drop(self.named.insert(submission.release.module)),
+            Ok(PluginEvent::Submitted(submission)) => {
+                self.named.insert(submission.release.module);
+            }
             Ok(PluginEvent::Installed(binding) | PluginEvent::Upgraded(binding)) => {
                 self.named.insert(binding.module);
             }

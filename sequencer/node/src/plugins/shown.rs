@@ -254,7 +254,8 @@ impl StateView for View {
         let mut before = self.before()?;
         while !before.is_empty() {
             let mut as_it_was = Overlay::new(Arc::clone(&self.now));
-            as_it_was.absorb(&before.iter().map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>());
+            // Nothing is counted here: it is only read.
+            as_it_was.absorb(&before.iter().map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>(), 0);
             rows = as_it_was.range(start, end, limit, reverse)?;
             let since = self.before()?;
             if since.len() == before.len() {

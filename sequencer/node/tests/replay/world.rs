@@ -166,7 +166,12 @@ impl World {
         let (release_hash, now) = (release.hash(), self.now());
         let publisher = attest(&release_hash, self.publisher.id, KeyId::new(1), now, &self.publisher.key).unwrap();
         let previous = self.register.head(&registry, &release.plugin);
-        self.plugin(&PluginEvent::Submitted(Submission { release: release.clone(), release_hash, publisher, previous }));
+        self.plugin(&PluginEvent::Submitted(Submission {
+            release: release.clone(),
+            release_hash,
+            publisher,
+            previous,
+        }));
         let review = Review {
             plugin: release.plugin.clone(),
             version: release.version,

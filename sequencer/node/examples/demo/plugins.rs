@@ -1,0 +1,233 @@
+//! The plugins: the committed modules put on the node, submitted, reviewed and installed by signed events, before the
+//! trade begins; at its end the export of the log, and its replay.
+//!
+//! The development ledger's root agent signs for the tenant; publisher and reviewer are agents of their own, because
+//! nobody reviews a release of their own.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
+
+use serde_json::Value;
+use tally::keyfile::{KeyFile, Purpose};
+use tally::profile::Profile;
+use tally::random;
+use tally_client::Client;
+use tally_client::api::agent_key::RegisterKeyRequest;
+use tally_core::{Clock as _, SystemClock};
+use tally_plugin_host::engine::{Engine, Optimisation};
+use tally_plugin_host::instance::Instance;
+use tally_plugin_host::limits::Limits;
+use tally_plugin_host::manifest::Manifest;
+use tally_plugin_host::session::Grant;
+use tally_protocol::frame::{EventFields, Frame};
+use tally_protocol::hash::{self, LedgerId, ReportHash};
+use tally_protocol::id::{AgentId, Index, KeyId, PluginId, Stream};
+use tally_protocol::key::{PublicKey, SigningKey};
+use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry, Submission};
+use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
+use tally_protocol::release::{Decision, Price, PricePer, Release, Review, Version, attest};
+use tally_protocol::time::LogTime;
+
+use crate::{describe, node, say};
+
+/// The plugins of the demo, in install order.
+const PLUGINS: [&str; 2] = ["counter", "registry"];
+
+fn words(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// An agent with its first key.
+#[derive(Clone)]
+struct Person {
+    id: AgentId,
+    key: SigningKey,
+}
+
+impl Person {
+    fn new() -> Result<Self, String> {
+        Ok(Self { id: random::agent_id().map_err(words)?, key: random::signing_key().map_err(words)? })
+    }
+}
+
+/// Who signs, and what the register says by now: each event names the head it goes on from.
+struct Office {
+    stream: Stream,
+    register: PluginRegister,
+    root: Person,
+    publisher: Person,
+    reviewer: Person,
+}
+
+impl Agents for Office {
+    fn valid_key(&self, _: &Stream, agent: AgentId, _: KeyId, _: LogTime) -> Option<PublicKey> {
+        let known = [&self.publisher, &self.reviewer].into_iter().find(|person| person.id == agent);
+        known.map(|person| person.key.public_key())
+    }
+
+    fn is_root(&self, _: &Stream, agent: AgentId) -> bool {
+        agent == self.root.id
+    }
+}
+
+/// Puts the modules on the node and installs them in the market's store.
+pub(crate) async fn install(
+    operator: &Client,
+    client: &Client,
+    profile: &Profile,
+    folder: &Path,
+    data: &Path,
+) -> Result<(), String> {
+    let began = Instant::now();
+    let told = operator.ledger().await.map_err(|error| describe(&error))?;
+    let genesis = tally_protocol::entry::Genesis::decode(told.genesis_entry()).map_err(words)?;
+    let root = KeyFile::load(&data.join("keys/root.key")).map_err(words)?;
+    if root.purpose != Purpose::Development {
+        return Err("the demo runs on a development ledger".to_owned());
+    }
+    let mut office = Office {
+        stream: Stream::new(profile.tenant_id, profile.store_id),
+        register: PluginRegister::new(profile.ledger_id),
+        root: Person { id: genesis.root_agent, key: root.key },
+        publisher: Person::new()?,
+        reviewer: Person::new()?,
+    };
+    for person in [&office.publisher, &office.reviewer] {
+        let request = RegisterKeyRequest {
+            tenant_id: profile.tenant_id,
+            agent_id: person.id,
+            key_id: Some(KeyId::new(1)),
+            public_key: person.key.public_key().to_hex(),
+            valid_from: None,
+            valid_to: None,
+            key_algorithm: None,
+        };
+        operator.register_key(&request).await.map_err(|error| describe(&error))?;
+    }
+    let (mut frames, mut bytes) = (Vec::new(), 0);
+    for name in PLUGINS {
+        let file = folder.join(format!("plugins/{name}/{name}.wasm"));
+        let wasm = std::fs::read(&file).map_err(|error| format!("failed to read {}: {error}", file.display()))?;
+        bytes += wasm.len();
+        let release = release_of(profile.ledger_id, &wasm)?;
+        operator.put_module(wasm.into()).await.map_err(|error| describe(&error))?;
+        frames.extend(office.life(&release)?);
+    }
+    for outcome in client.submit(&frames).await.map_err(|error| describe(&error))? {
+        outcome.into_receipt().map_err(|rejected| rejected.to_string())?;
+    }
+    say(&format!(
+        "plug   {} in, submitted, reviewed and installed ({} KiB of modules), in {:.1} s",
+        PLUGINS.join(" and "),
+        bytes >> 10,
+        began.elapsed().as_secs_f64()
+    ));
+    Ok(())
+}
+
+impl Office {
+    /// From the submission to the installation.
+    fn life(&mut self, release: &Release) -> Result<Vec<Frame>, String> {
+        let (now, registry) = (SystemClock::new().wall(), Stream::control(self.stream.tenant));
+        let first = KeyId::new(1);
+        let release_hash = release.hash();
+        let publisher = attest(&release_hash, self.publisher.id, first, now, &self.publisher.key).map_err(words)?;
+        let previous = self.register.head(&registry, &release.plugin);
+        let submission = Submission { release: release.clone(), release_hash, publisher, previous };
+        let mut frames = vec![self.frame(&PluginEvent::Submitted(submission), now)?];
+        let review = Review {
+            plugin: release.plugin.clone(),
+            version: release.version,
+            release: release_hash,
+            decision: Decision::Approved,
+            overrides: false,
+            report: ReportHash::from_bytes([1; 32]),
+            blocking: 0,
+            reason: "the demo's own".to_owned(),
+            previous: self.register.head(&registry, &release.plugin),
+        };
+        let reviewer = review.sign(self.reviewer.id, first, now, &self.reviewer.key).map_err(words)?;
+        frames.push(self.frame(&PluginEvent::Reviewed { review, reviewer }, now)?);
+        let mut limits = Limits::default();
+        for (name, value) in &release.limits {
+            limits.set(name, *value).map_err(words)?;
+        }
+        let binding = Binding {
+            store_id: self.stream.store,
+            plugin: release.plugin.clone(),
+            registry: Registry::Tenant,
+            version: release.version,
+            release: release_hash,
+            module: release.module,
+            profile: limits.profile(),
+            state_version: release.state_version,
+            granted: release.permissions.clone(),
+            limits: release.limits.clone(),
+            config: Config::empty(),
+            rollback: false,
+            previous: self.register.head(&self.stream, &release.plugin),
+        };
+        frames.push(self.frame(&PluginEvent::Installed(binding), now)?);
+        Ok(frames)
+    }
+
+    /// The signed event, which the register has taken.
+    fn frame(&mut self, event: &PluginEvent, now: LogTime) -> Result<Frame, String> {
+        let stream = Stream::control(self.stream.tenant);
+        let mut register = self.register.clone();
+        register.apply(&Moment { stream, actor: self.root.id, index: Index::new(0), now }, event, self).map_err(words)?;
+        self.register = register;
+        let (kind, id) = event.entity();
+        let (payload, event_id) = (event.payload(), random::event_id().map_err(words)?);
+        let who = (self.root.id, KeyId::new(1));
+        let at = now.to_rfc3339();
+        let fields = EventFields::plain(stream, event_id, who, (kind, &id), event.event_type(), &at, &payload);
+        Frame::build(&fields, &payload, |hash| self.root.key.sign(hash.as_bytes())).map_err(words)
+    }
+}
+
+/// A release that claims what a module says about itself.
+fn release_of(ledger: LedgerId, wasm: &[u8]) -> Result<Release, String> {
+    let program = Engine::new(2, Optimisation::None).and_then(|engine| engine.load(wasm, &Limits::default()));
+    let unknown = PluginId::new("unknown").map_err(words)?;
+    let bytes = Instance::new(program.map_err(words)?, Grant::nothing(ledger, unknown)).describe_bytes();
+    let bytes = bytes.map_err(words)?;
+    let manifest = Manifest::parse(&bytes).map_err(words)?;
+    let value: Value = serde_json::from_slice(&bytes).map_err(words)?;
+    let number = |name: &str| value[name].as_u64().and_then(|number| u32::try_from(number).ok()).ok_or("no number");
+    let texts = value["capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    let limits = value["limits"].as_object().into_iter().flatten();
+    Ok(Release {
+        plugin: manifest.id.clone(),
+        version: Version::parse(value["version"].as_str().unwrap_or_default()).map_err(words)?,
+        module: hash::module(wasm),
+        manifest: hash::manifest(&bytes),
+        abi: number("abi")?,
+        state_version: number("state_version")?,
+        permissions: texts.map(ToOwned::to_owned).collect(),
+        limits: limits.filter_map(|(name, value)| Some((name.clone(), value.as_u64()?))).collect(),
+        price: Price { amount: 0, currency: *b"EUR", per: PricePer::Month },
+        schemas: BTreeMap::new(),
+    })
+}
+
+/// Exports the stopped node's log and executes it again; gives the promised line.
+pub(crate) fn replay(binary: &Path, data: &Path, folder: &Path, profile: &Profile) -> Result<String, String> {
+    let began = Instant::now();
+    let out = folder.join("export");
+    let (data, dir) = (data.to_string_lossy(), out.to_string_lossy());
+    let exported = node::tally(binary, &["export", "--data", &data, "--out", &dir])?;
+    if !exported.status.success() {
+        return Err(format!("tally export: {}", String::from_utf8_lossy(&exported.stderr).trim_end()));
+    }
+    say(&format!("export {}", String::from_utf8_lossy(&exported.stdout).trim_end()));
+    let output = node::tally(binary, &["replay", &dir, "--ledger", &profile.ledger_id.to_hex()])?;
+    if !output.status.success() {
+        return Err(format!("tally replay: {}", String::from_utf8_lossy(&output.stderr).trim_end()));
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = said.lines().find(|line| line.starts_with("replay ok: ")).ok_or("tally replay said nothing")?;
+    say(&format!("replay every plugin over every event, in {:.1} s", began.elapsed().as_secs_f64()));
+    Ok(line.to_owned())
+}
