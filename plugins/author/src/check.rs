@@ -128,7 +128,9 @@ fn disagree(first: EngineName, one: &Found, second: EngineName, other: &Found) -
         None if one.played != other.played => "the state after".to_owned(),
         None => return None,
     };
-    let text = |found: &Found| at.and_then(|at| found.played.steps.get(at)).map_or_else(String::new, |step| format!("{step:#?}"));
+    let text = |found: &Found| {
+        at.and_then(|at| found.played.steps.get(at)).map_or_else(String::new, |step| format!("{step:#?}"))
+    };
     Some(Failed {
         place: what,
         what: format!("{first} and {second} disagree; this is a fault of the host, please report it"),
