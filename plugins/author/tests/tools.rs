@@ -239,3 +239,19 @@ fn cutting_anywhere_gives_a_step_for_every_event() {
     assert_eq!(whole.state, cut.state);
     assert_eq!(cut.steps.iter().filter(|step| step.fresh).count(), 6);
 }
+
+#[test]
+fn a_captured_fixture_passes_and_holds_the_state_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plugin, track) = (on_all(&committed("counter")), events(9));
+    let file = dir.path().join("captured.json");
+    let captured = check::capture(&plugin, &track, Index::new(6), &file).unwrap();
+    assert!(captured.passed() && captured.blessed, "{captured:?}");
+    assert_eq!(captured.events, 3);
+    assert!(check::fixture(&plugin, &file, false).unwrap().passed());
+    let text = std::fs::read_to_string(&file).unwrap();
+    // Two of each before, three of each after.
+    assert_eq!((text.matches("\\\\x02").count(), text.matches("\\\\x03").count()), (3, 6), "{text}");
+    assert!(check::capture(&plugin, &track, Index::new(6), &file).is_err(), "an old file is left alone");
+    assert!(check::capture(&plugin, &track, Index::new(9), &dir.path().join("none.json")).is_err());
+}

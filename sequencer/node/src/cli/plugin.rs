@@ -30,6 +30,8 @@ pub enum PluginAction {
     Test(TestArgs),
     /// Dry run over fixtures or a log: outcomes, state difference, gas, limits.
     Run(RunArgs),
+    /// Make a fixture of events of a log, with the state before them and what comes of them.
+    Capture(CaptureArgs),
     /// Watch a project: build and run its fixtures whenever something changes.
     Dev(DevPluginArgs),
     /// Look for anything carried outside the state: instances cut anywhere, every engine, one root.
@@ -61,6 +63,7 @@ impl PluginAction {
             Self::Build(args) => args.json,
             Self::Test(args) => args.json,
             Self::Run(args) => args.json,
+            Self::Capture(args) => args.json,
             Self::Dev(_) => false,
             Self::Purity(args) => args.json,
             Self::Upgrade(args) => args.json,
@@ -181,6 +184,29 @@ pub struct RunArgs {
     /// Tell of the events from this index on; those before it run for the state they leave.
     #[arg(long, value_name = "INDEX", value_parser = parse_index)]
     pub from: Option<Index>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tally plugin capture`
+#[derive(Debug, Args)]
+pub struct CaptureArgs {
+    /// The plugin.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// Which events.
+    #[command(flatten)]
+    pub events: EventsArgs,
+    /// From this index on.
+    #[arg(long, value_name = "INDEX", value_parser = parse_index)]
+    pub from: Option<Index>,
+    /// The stream, `TENANT/STORE`, if the log has more than one; or a fixture's name.
+    #[arg(long, value_name = "NAME")]
+    pub stream: Option<String>,
+    /// The new fixture.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -17,6 +17,7 @@ pub fn run(args: &PluginArgs) -> Result<(), Failure> {
         PluginAction::Build(args) => local::build(args),
         PluginAction::Test(args) => local::test(args),
         PluginAction::Run(args) => local::run(args),
+        PluginAction::Capture(args) => local::capture(args),
         PluginAction::Dev(args) => local::dev(args),
         PluginAction::Purity(args) => local::purity(args),
         PluginAction::Upgrade(args) if args.shadow => local::shadow(args),

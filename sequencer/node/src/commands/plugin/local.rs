@@ -20,7 +20,7 @@ use tally_protocol::jcs;
 use tally_protocol::release::Price;
 
 use crate::cli::plugin::{
-    BuildArgs, DevPluginArgs, EventsArgs, NewArgs, PackageArgs, PlaceArgs, PurityArgs, RunArgs, TestArgs, UpgradeArgs,
+    BuildArgs, CaptureArgs, DevPluginArgs, EventsArgs, NewArgs, PackageArgs, PlaceArgs, PurityArgs, RunArgs, TestArgs, UpgradeArgs,
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output};
@@ -177,6 +177,24 @@ pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
     let from = args.from.unwrap_or(Index::new(0));
     let report = dry_run::run(&plugin, &tracks, from).map_err(|error| failure(&error))?;
     Output::new(args.json).result(&report, || dry_run::text(&report, red))
+}
+
+/// `tally plugin capture`
+pub(super) fn capture(args: &CaptureArgs) -> Result<(), Failure> {
+    let (tracks, ledger) = tracks(&args.events, &args.place.place)?;
+    let mut named = tracks.iter().filter(|track| args.stream.as_ref().is_none_or(|name| *name == track.name));
+    let track = match (named.next(), named.next()) {
+        (Some(track), None) => track,
+        (None, _) => return Err(Failure::usage("the log has no such stream")),
+        _ => {
+            let names: Vec<&str> = tracks.iter().map(|track| track.name.as_str()).collect();
+            return Err(Failure::usage("the log has several streams").hint(format!("--stream {}", names.join("\n        "))));
+        }
+    };
+    let plugin = load_on(&module(&args.place)?, &EngineName::ALL, ledger)?;
+    let from = args.from.unwrap_or(Index::new(0));
+    let tested = check::capture(&plugin, track, from, &args.out).map_err(|error| failure(&error))?;
+    Output::new(args.json).result(&tested, || shown(&tested))
 }
 
 /// `tally plugin purity`
