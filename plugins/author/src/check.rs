@@ -10,11 +10,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::Value;
 use tally_plugin_host::session::BindingStep;
+use tally_protocol::id::Index;
 
 use crate::diff;
 use crate::engines::{EngineName, Guest, Plugin};
 use crate::error::AuthorError;
-use crate::fixture::{Asked, Expected, Fixture, NOT_HEARD, json, name_of, shown_state};
+use crate::fixture::{Asked, Expected, Fixture, Given, NOT_HEARD, json, name_of, shown_state};
 use crate::play::{Cuts, Played, Track, play, start, view};
 
 /// What one fixture came to.
@@ -92,6 +93,33 @@ pub fn all(plugin: &Plugin, files: &[PathBuf], bless: bool) -> Result<Vec<Tested
     files.iter().map(|file| fixture(plugin, file, bless)).collect()
 }
 
+/// Makes a fixture of the events of a track with an index of at least `from`: the state before them, the events, and what
+/// comes of them, written to a new file. Events are counted anew there, so ids that hang on a place in the log are others.
+///
+/// # Errors
+/// The plugin hears none of them, the file is there already, or see [`fixture`].
+pub fn capture(plugin: &Plugin, track: &Track, from: Index, path: &Path) -> Result<Tested, AuthorError> {
+    if path.exists() {
+        return Err(AuthorError::Project(format!("{} is there already; nothing was written", path.display())));
+    }
+    let Some(guest) = plugin.first() else { return Err(AuthorError::NothingThere(path.to_owned())) };
+    let heard = track.heard_by(plugin);
+    let (before, events) = heard.events.split_at(heard.events.partition_point(|event| event.index < from));
+    if events.is_empty() {
+        return Err(AuthorError::Events(format!("{} hears none of these events", plugin.title())));
+    }
+    let state = play(guest, before, start(guest, track)?, Cuts::Whole)?.state;
+    let captured = Fixture {
+        about: format!("captured from {}, index {from}", track.name),
+        config: json(&track.config),
+        state: shown_state(&state),
+        events: events.iter().map(|event| Given::of(event)).collect(),
+        ..Fixture::default()
+    };
+    captured.save(path)?;
+    fixture(plugin, path, true)
+}
+
 /// What came of a fixture on one engine.
 struct Found {
     /// For each event.
@@ -128,7 +156,9 @@ fn disagree(first: EngineName, one: &Found, second: EngineName, other: &Found) -
         None if one.played != other.played => "the state after".to_owned(),
         None => return None,
     };
-    let text = |found: &Found| at.and_then(|at| found.played.steps.get(at)).map_or_else(String::new, |step| format!("{step:#?}"));
+    let text = |found: &Found| {
+        at.and_then(|at| found.played.steps.get(at)).map_or_else(String::new, |step| format!("{step:#?}"))
+    };
     Some(Failed {
         place: what,
         what: format!("{first} and {second} disagree; this is a fault of the host, please report it"),

@@ -70,9 +70,7 @@ fn run(command: &mut Command) -> Result<(), AuthorError> {
 
 fn rust(folder: &Path, project: &Project, module: &Path) -> Result<(), AuthorError> {
     let asked = Command::new("rustc").current_dir(folder).args(["--print", "sysroot"]).stderr(Stdio::null()).output();
-    let asked = asked.map_err(|_| {
-        missing("Rust", &format!("https://rustup.rs, then `rustup target add {TARGET}`"))
-    })?;
+    let asked = asked.map_err(|_| missing("Rust", &format!("https://rustup.rs, then `rustup target add {TARGET}`")))?;
     let sysroot = PathBuf::from(String::from_utf8_lossy(&asked.stdout).trim());
     if !sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir() {
         let install = format!("`rustup target add {TARGET}`");
@@ -92,7 +90,8 @@ fn rust(folder: &Path, project: &Project, module: &Path) -> Result<(), AuthorErr
 }
 
 /// What both C compilers are told. Only what the host's profile has: no floats come of integers.
-const C_FLAGS: &[&str] = &["-Os", "-nostdlib", "-ffreestanding", "-fno-builtin", "-Wall", "-Wextra", "-Wno-unused-function"];
+const C_FLAGS: &[&str] =
+    &["-Os", "-nostdlib", "-ffreestanding", "-fno-builtin", "-Wall", "-Wextra", "-Wno-unused-function"];
 const C_LINK: &[&str] = &["-Wl,--no-entry", "-Wl,-z,stack-size=65536", "-Wl,--strip-all"];
 
 fn c(folder: &Path, module: &Path) -> Result<(), AuthorError> {

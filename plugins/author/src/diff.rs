@@ -111,7 +111,8 @@ mod tests {
         let state = |rows: &[(&'static str, &'static str)]| -> State {
             rows.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()
         };
-        let changes = states(&state(&[("a", "1"), ("b", "2"), ("c", "3")]), &state(&[("b", "2"), ("c", "4"), ("d", "5")]));
+        let changes =
+            states(&state(&[("a", "1"), ("b", "2"), ("c", "3")]), &state(&[("b", "2"), ("c", "4"), ("d", "5")]));
         let texts: Vec<String> = changes.iter().map(ToString::to_string).collect();
         assert_eq!(texts, ["- a = 1", "~ c = 3 -> 4", "+ d = 5"]);
     }

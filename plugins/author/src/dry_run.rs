@@ -274,7 +274,12 @@ pub fn text(report: &Report, red: impl Fn(&str) -> String) -> String {
     }
     out.push("  (stack and memory are not told by the host; running out of them is an outcome)".to_owned());
     for state in &report.states {
-        out.push(format!("\nstate of {}: {} keys, {} changed", shown(state.track.as_bytes()), state.keys, state.changes.len()));
+        out.push(format!(
+            "\nstate of {}: {} keys, {} changed",
+            shown(state.track.as_bytes()),
+            state.keys,
+            state.changes.len()
+        ));
         out.extend(state.changes.iter().take(LISTED_MAX).map(|change| format!("  {change}")));
         if state.changes.len() > LISTED_MAX {
             out.push(format!("  … and {} more", state.changes.len() - LISTED_MAX));

@@ -23,7 +23,7 @@ pub mod purity;
 pub mod shadow;
 
 pub mod compile;
-pub mod project;
-pub mod watch;
 pub mod package;
+pub mod project;
 pub mod publish;
+pub mod watch;

@@ -77,8 +77,7 @@ impl Package {
         terms: Terms,
     ) -> Result<Self, AuthorError> {
         let release = release_of(&plugin.manifest_bytes, &wasm, terms)?;
-        let package =
-            Self { release, manifest: plugin.manifest_bytes.to_vec(), wasm, fixtures, attestation: None };
+        let package = Self { release, manifest: plugin.manifest_bytes.to_vec(), wasm, fixtures, attestation: None };
         package.check()?;
         Ok(package)
     }

@@ -142,8 +142,7 @@ pub fn play(guest: &Guest, events: &[Arc<Event>], state: State, cuts: Cuts<'_>) 
         rest = after;
         let from = range.first().map_or(Index::new(0), |event| event.index);
         let seen: Arc<Overlay> = Arc::clone(&overlay);
-        let applied =
-            guest.apply(range.to_vec(), seen).map_err(|source| AuthorError::Apply { from, source })?;
+        let applied = guest.apply(range.to_vec(), seen).map_err(|source| AuthorError::Apply { from, source })?;
         let held = || AuthorError::Host(HostError::Engine("a state is still read after its events".to_owned()));
         let written = Arc::get_mut(&mut overlay).ok_or_else(held)?;
         applied.iter().for_each(|step| written.absorb(&step.writes, step.grown));

@@ -134,10 +134,8 @@ const RUST: &[(&str, &str)] = &[
     ("src/lib.rs", include_str!("../../templates/rust/src/lib.rs")),
 ];
 
-const C: &[(&str, &str)] = &[
-    ("plugin.c", include_str!("../../templates/c/plugin.c")),
-    ("tally.h", include_str!("../../templates/c/tally.h")),
-];
+const C: &[(&str, &str)] =
+    &[("plugin.c", include_str!("../../templates/c/plugin.c")), ("tally.h", include_str!("../../templates/c/tally.h"))];
 
 const ASSEMBLYSCRIPT: &[(&str, &str)] = &[
     ("package.json", include_str!("../../templates/assemblyscript/package.json")),

@@ -85,8 +85,7 @@ pub struct Divergence {
 /// # Errors
 /// The plugin does not start, or the host cannot go on.
 pub fn check(plugin: &Plugin, tracks: &[Track], seed: u64) -> Result<Purity, AuthorError> {
-    let mut purity =
-        Purity { plugin: plugin.title(), events: 0, runs: Vec::new(), divergence: None, gas_differs: 0 };
+    let mut purity = Purity { plugin: plugin.title(), events: 0, runs: Vec::new(), divergence: None, gas_differs: 0 };
     for track in tracks {
         let heard = track.heard_by(plugin);
         purity.events += heard.events.len();
@@ -258,6 +257,11 @@ pub fn text(purity: &Purity, red: impl Fn(&str) -> String) -> String {
             purity.gas_differs
         ));
     }
-    out.push(format!("pure: {} over {} events, {} ways, one root each", purity.plugin, purity.events, purity.runs.len()));
+    out.push(format!(
+        "pure: {} over {} events, {} ways, one root each",
+        purity.plugin,
+        purity.events,
+        purity.runs.len()
+    ));
     out.join("\n")
 }

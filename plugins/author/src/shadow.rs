@@ -176,7 +176,10 @@ pub fn text(shadow: &Shadow, red: impl Fn(&str) -> String) -> String {
         out.extend(changes.iter().map(|change| format!("  {change}")));
     }
     let (old, new) = (&shadow.old_gas, &shadow.new_gas);
-    out.push(format!("gas p50 {} -> {}, p99 {} -> {}, max {} -> {}", old.p50, new.p50, old.p99, new.p99, old.max, new.max));
+    out.push(format!(
+        "gas p50 {} -> {}, p99 {} -> {}, max {} -> {}",
+        old.p50, new.p50, old.p99, new.p99, old.max, new.max
+    ));
     out.extend(shadow.asks_more.iter().map(|more| red(&format!("asks for more: {more}"))));
     out.push(if shadow.is_same() {
         "same outcomes, same state".to_owned()

@@ -82,9 +82,8 @@ fn no_changed_byte_of_a_package_passes() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
         // Fixtures and signature are not covered by the release: the one may be others, the other does not verify.
-        let passes = Package::decode(&changed).is_ok_and(|package| {
-            package.is_signed_by(&key) && package.fixtures == signed("counter").fixtures
-        });
+        let passes = Package::decode(&changed)
+            .is_ok_and(|package| package.is_signed_by(&key) && package.fixtures == signed("counter").fixtures);
         assert!(!passes, "byte {at}");
     }
     for end in (0..bytes.len()).step_by(step) {

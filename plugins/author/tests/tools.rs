@@ -150,7 +150,10 @@ fn a_failing_event_is_listed_with_its_outcome() {
     let work = "(if (i32.eq (call $sequence) (i32.const 2)) (then unreachable))";
     let plugin = on_first(&guest("1.0.0", "{}", work));
     let report = dry_run::run(&plugin, &[events(3)], Index::new(0)).unwrap();
-    assert_eq!(report.outcomes.iter().map(|(code, n)| (code.as_str(), *n)).collect::<Vec<_>>(), [("accepted", 2), ("trapped", 1)]);
+    assert_eq!(
+        report.outcomes.iter().map(|(code, n)| (code.as_str(), *n)).collect::<Vec<_>>(),
+        [("accepted", 2), ("trapped", 1)]
+    );
     assert_eq!((report.refused.len(), report.refused[0].index, report.refused[0].outcome.as_str()), (1, 1, "trapped"));
     // A trap is charged everything: the limit is red.
     assert!(report.limits.iter().any(|used| used.limit == "gas" && used.percent == 100 && used.red));
@@ -174,8 +177,12 @@ fn shadow_lists_exactly_the_event_that_differs() {
     assert_eq!(shadow.asks_more, ["limit gas 3000000 instead of 2000000"]);
     // Beyond the last five, nothing is compared.
     assert!(shadow::check(&old, &new, &tracks, 5).unwrap().is_same());
-    let rejecting = on_first(&guest("1.1.0", "{}", "(if (i32.eq (call $sequence) (i32.const 20))
-        (then (call $done (i32.const 0) (i32.const 1040) (i32.const 7)) (br $next_event)))"));
+    let rejecting = on_first(&guest(
+        "1.1.0",
+        "{}",
+        "(if (i32.eq (call $sequence) (i32.const 20))
+        (then (call $done (i32.const 0) (i32.const 1040) (i32.const 7)) (br $next_event)))",
+    ));
     let shadow = shadow::check(&old, &rejecting, &tracks, 1).unwrap();
     assert_eq!(shadow.differing[0].new, "rejected(odd-one)");
     assert_eq!(shadow.states.len(), 1);
@@ -194,7 +201,8 @@ fn events_of_a_log_are_told_by_stream() {
     control.stream = tally_protocol::id::Stream::LEDGER;
     events[3] = control.into();
     let source = LogEvents::new(events, b"{}");
-    let lengths = |to| source.tracks(Index::new(to)).unwrap().iter().map(|track| track.events.len()).collect::<Vec<_>>();
+    let lengths =
+        |to| source.tracks(Index::new(to)).unwrap().iter().map(|track| track.events.len()).collect::<Vec<_>>();
     assert_eq!(lengths(6), [1, 4]);
     assert_eq!(lengths(2), [2]);
 }
@@ -212,11 +220,10 @@ fn fixtures_are_found_in_a_project_a_folder_or_by_name() {
         let tracks = Fixtures::at(place).tracks(Index::new(u64::MAX)).unwrap();
         tracks.into_iter().map(|track| track.name).collect::<Vec<_>>()
     };
-    assert_eq!((names(dir.path()), names(&inner), names(&a)), (
-        vec!["a".to_owned(), "b".to_owned()],
-        vec!["a".to_owned(), "b".to_owned()],
-        vec!["a".to_owned()]
-    ));
+    assert_eq!(
+        (names(dir.path()), names(&inner), names(&a)),
+        (vec!["a".to_owned(), "b".to_owned()], vec!["a".to_owned(), "b".to_owned()], vec!["a".to_owned()])
+    );
 }
 
 #[test]
@@ -231,4 +238,20 @@ fn cutting_anywhere_gives_a_step_for_every_event() {
     assert_eq!((whole.steps.len(), cut.steps.len()), (100, 100));
     assert_eq!(whole.state, cut.state);
     assert_eq!(cut.steps.iter().filter(|step| step.fresh).count(), 6);
+}
+
+#[test]
+fn a_captured_fixture_passes_and_holds_the_state_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (plugin, track) = (on_all(&committed("counter")), events(9));
+    let file = dir.path().join("captured.json");
+    let captured = check::capture(&plugin, &track, Index::new(6), &file).unwrap();
+    assert!(captured.passed() && captured.blessed, "{captured:?}");
+    assert_eq!(captured.events, 3);
+    assert!(check::fixture(&plugin, &file, false).unwrap().passed());
+    let text = std::fs::read_to_string(&file).unwrap();
+    // Two of each before, three of each after.
+    assert_eq!((text.matches("\\\\x02").count(), text.matches("\\\\x03").count()), (3, 6), "{text}");
+    assert!(check::capture(&plugin, &track, Index::new(6), &file).is_err(), "an old file is left alone");
+    assert!(check::capture(&plugin, &track, Index::new(9), &dir.path().join("none.json")).is_err());
 }

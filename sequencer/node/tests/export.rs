@@ -127,7 +127,7 @@ fn a_changed_or_missing_outcome_on_the_disk_is_found_by_fsck_and_by_replay() {
 
     let engine = place.open();
     let mut batch = Batch::new();
-    batch.delete(Family::Outcomes, key);
+    batch.delete(Family::Outcomes, key.clone());
     engine.write(batch, Durability::Synced).unwrap();
     drop(engine);
     let (code, report) = fsck(&place);

@@ -1,6 +1,7 @@
 //! `tally plugin`: the tools of a plugin's author. What they do is in `tally-plugin-author`; here are files, terminal and
 //! exit codes. A plugin that does something else than is expected of it ends with exit code 1.
 
+mod life;
 mod local;
 
 use crate::cli::plugin::{PluginAction, PluginArgs};
@@ -16,8 +17,18 @@ pub fn run(args: &PluginArgs) -> Result<(), Failure> {
         PluginAction::Build(args) => local::build(args),
         PluginAction::Test(args) => local::test(args),
         PluginAction::Run(args) => local::run(args),
+        PluginAction::Capture(args) => local::capture(args),
         PluginAction::Dev(args) => local::dev(args),
         PluginAction::Purity(args) => local::purity(args),
-        PluginAction::Upgrade(args) => local::upgrade(args),
+        PluginAction::Upgrade(args) if args.shadow => local::shadow(args),
+        PluginAction::Upgrade(args) => life::upgrade(args),
+        PluginAction::Package(args) => local::package(args),
+        PluginAction::Sign(args) => life::sign(args),
+        PluginAction::Submit(args) => life::submit(args),
+        PluginAction::Review(args) => life::review(args),
+        PluginAction::Install(args) => life::install(args),
+        PluginAction::Configure(args) => life::configure(args),
+        PluginAction::Remove(args) => life::remove(args),
+        PluginAction::List(args) => life::list(args),
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! It stands for a node: events get their places from the reference log, outcomes from [`apply`] in ranges as a node
 //! makes them, both are folded and signed, and the export is written by the code of `tally export`.
+#![allow(unreachable_pub, reason = "one file of one test")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -1,5 +1,6 @@
 //! The commands that need no node: a project, its fixtures, dry runs.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,15 +9,18 @@ use serde::Serialize;
 use tally_plugin_author::engines::{EngineName, Engines, Plugin};
 use tally_plugin_author::error::AuthorError;
 use tally_plugin_author::fixture::LEDGER;
+use tally_plugin_author::package::{Package, Terms};
 use tally_plugin_author::play::Track;
-use tally_plugin_author::source::{EventSource as _, Fixtures};
+use tally_plugin_author::source::{EventSource as _, Export, Fixtures};
 use tally_plugin_author::watch::Seen;
 use tally_plugin_author::{check, compile, dry_run, project, purity, shadow};
+use tally_protocol::hash::{LedgerId, SchemaHash};
 use tally_protocol::id::Index;
 use tally_protocol::jcs;
+use tally_protocol::release::Price;
 
 use crate::cli::plugin::{
-    BuildArgs, DevPluginArgs, EventsArgs, NewArgs, PlaceArgs, PurityArgs, RunArgs, TestArgs, UpgradeArgs,
+    BuildArgs, CaptureArgs, DevPluginArgs, EventsArgs, NewArgs, PackageArgs, PlaceArgs, PurityArgs, RunArgs, TestArgs, UpgradeArgs,
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output};
@@ -51,10 +55,13 @@ fn module(place: &PlaceArgs) -> Result<PathBuf, Failure> {
     compile::module_of(&place.place, place.wasm.as_deref()).map_err(|error| failure(&error))
 }
 
-pub(super) fn load(file: &Path, engines: &[EngineName]) -> Result<Plugin, Failure> {
+fn load(file: &Path, engines: &[EngineName]) -> Result<Plugin, Failure> {
+    load_on(file, engines, LEDGER)
+}
+
+fn load_on(file: &Path, engines: &[EngineName], ledger: LedgerId) -> Result<Plugin, Failure> {
     let wasm = read(file)?;
-    let fail = |error: AuthorError| failure(&error);
-    Engines::new(LEDGER).and_then(|made| made.load_on(&wasm, engines)).map_err(fail)
+    Engines::new(ledger).and_then(|made| made.load_on(&wasm, engines)).map_err(|error| failure(&error))
 }
 
 /// Where fixtures are, if nobody says so: in the project, or beside the module.
@@ -66,15 +73,27 @@ fn fixtures(given: Option<&Path>, place: &Path) -> Fixtures {
     }
 }
 
-fn tracks(args: &EventsArgs, place: &Path) -> Result<Vec<Track>, Failure> {
+/// The events, and the ledger they are of.
+fn tracks(args: &EventsArgs, place: &Path) -> Result<(Vec<Track>, LedgerId), Failure> {
+    let config = args.config.as_deref().map(config).transpose()?;
+    let to = args.to.unwrap_or(Index::new(u64::MAX));
+    let empty = b"{}".to_vec();
+    if let Some(export) = args.log.as_deref().and_then(|log| Export::at(log, config.as_ref().unwrap_or(&empty))) {
+        let tracks = export.tracks(to).map_err(|error| failure(&error))?;
+        return Ok((tracks, export.ledger().map_err(|error| failure(&error))?));
+    }
     let source = fixtures(args.log.as_deref(), place);
-    let mut tracks = source.tracks(args.to.unwrap_or(Index::new(u64::MAX))).map_err(|error| failure(&error))?;
-    if let Some(path) = &args.config {
-        let config = jcs::canonicalize(&read(path)?)
-            .map_err(|error| Failure::usage(format!("{} is no configuration: {error}", path.display())))?;
+    let mut tracks = source.tracks(to).map_err(|error| failure(&error))?;
+    if let Some(config) = config {
         tracks.iter_mut().for_each(|track| track.config.clone_from(&config));
     }
-    Ok(tracks)
+    Ok((tracks, LEDGER))
+}
+
+/// A configuration's file, in canonical form.
+pub(super) fn config(path: &Path) -> Result<Vec<u8>, Failure> {
+    jcs::canonicalize(&read(path)?)
+        .map_err(|error| Failure::usage(format!("{} is no configuration: {error}", path.display())))
 }
 
 #[derive(Serialize)]
@@ -153,17 +172,35 @@ fn shown(tested: &check::Tested) -> String {
 
 /// `tally plugin run`
 pub(super) fn run(args: &RunArgs) -> Result<(), Failure> {
-    let plugin = load(&module(&args.place)?, &EngineName::ALL[..1])?;
-    let tracks = tracks(&args.events, &args.place.place)?;
+    let (tracks, ledger) = tracks(&args.events, &args.place.place)?;
+    let plugin = load_on(&module(&args.place)?, &EngineName::ALL[..1], ledger)?;
     let from = args.from.unwrap_or(Index::new(0));
     let report = dry_run::run(&plugin, &tracks, from).map_err(|error| failure(&error))?;
     Output::new(args.json).result(&report, || dry_run::text(&report, red))
 }
 
+/// `tally plugin capture`
+pub(super) fn capture(args: &CaptureArgs) -> Result<(), Failure> {
+    let (tracks, ledger) = tracks(&args.events, &args.place.place)?;
+    let mut named = tracks.iter().filter(|track| args.stream.as_ref().is_none_or(|name| *name == track.name));
+    let track = match (named.next(), named.next()) {
+        (Some(track), None) => track,
+        (None, _) => return Err(Failure::usage("the log has no such stream")),
+        _ => {
+            let names: Vec<&str> = tracks.iter().map(|track| track.name.as_str()).collect();
+            return Err(Failure::usage("the log has several streams").hint(format!("--stream {}", names.join("\n        "))));
+        }
+    };
+    let plugin = load_on(&module(&args.place)?, &EngineName::ALL, ledger)?;
+    let from = args.from.unwrap_or(Index::new(0));
+    let tested = check::capture(&plugin, track, from, &args.out).map_err(|error| failure(&error))?;
+    Output::new(args.json).result(&tested, || shown(&tested))
+}
+
 /// `tally plugin purity`
 pub(super) fn purity(args: &PurityArgs) -> Result<(), Failure> {
-    let plugin = load(&module(&args.place)?, &EngineName::ALL)?;
-    let tracks = tracks(&args.events, &args.place.place)?;
+    let (tracks, ledger) = tracks(&args.events, &args.place.place)?;
+    let plugin = load_on(&module(&args.place)?, &EngineName::ALL, ledger)?;
     let purity = purity::check(&plugin, &tracks, args.seed).map_err(|error| failure(&error))?;
     Output::new(args.json).result(&purity, || purity::text(&purity, red))?;
     if purity.events == 0 {
@@ -173,14 +210,64 @@ pub(super) fn purity(args: &PurityArgs) -> Result<(), Failure> {
 }
 
 /// `tally plugin upgrade --shadow`
-pub(super) fn upgrade(args: &UpgradeArgs) -> Result<(), Failure> {
-    let [old, new] = args.modules.as_slice() else { return Err(Failure::usage("give the old and the new module")) };
-    let tracks = tracks(&args.events, new)?;
-    let module = |file: &Path| compile::module_of(file, None).map_err(|error| failure(&error));
-    let (old, new) = (load(&module(old)?, &EngineName::ALL[..1])?, load(&module(new)?, &EngineName::ALL[..1])?);
+pub(super) fn shadow(args: &UpgradeArgs) -> Result<(), Failure> {
+    let [old, new] = args.what.as_slice() else { return Err(Failure::usage("give the old and the new module")) };
+    let (old, new) = (Path::new(old), Path::new(new));
+    let events = EventsArgs { log: args.log.clone(), config: args.wish.config.clone(), to: args.to };
+    let (tracks, ledger) = tracks(&events, new)?;
+    let module = |place: &Path| compile::module_of(place, None).map_err(|error| failure(&error));
+    let one = &EngineName::ALL[..1];
+    let (old, new) = (load_on(&module(old)?, one, ledger)?, load_on(&module(new)?, one, ledger)?);
     let shadow = shadow::check(&old, &new, &tracks, args.last).map_err(|error| failure(&error))?;
     Output::new(args.json).result(&shadow, || shadow::text(&shadow, red))?;
     if shadow.is_same() { Ok(()) } else { Err(Failure::failed("the versions differ")) }
+}
+
+#[derive(Serialize)]
+struct Packed {
+    package: String,
+    release: String,
+    module: String,
+    bytes: usize,
+    fixtures: usize,
+}
+
+/// `tally plugin package`
+pub(super) fn package(args: &PackageArgs) -> Result<(), Failure> {
+    let file = module(&args.place)?;
+    let plugin = load(&file, &EngineName::ALL[..1])?;
+    let mut files = BTreeMap::new();
+    // A package without fixtures is one, too.
+    for path in fixtures(args.fixtures.as_deref(), &args.place.place).files().unwrap_or_default() {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        files.insert(name, read(&path)?);
+    }
+    let price = Price { amount: args.price, currency: args.currency, per: args.per };
+    let terms = Terms { price, schemas: schemas(&args.schema)? };
+    let package = Package::new(&plugin, read(&file)?, files, terms).map_err(|error| failure(&error))?;
+    let name = || PathBuf::from(format!("{}-{}.tally", package.release.plugin, package.release.version));
+    let out = args.out.clone().unwrap_or_else(name);
+    package.save(&out).map_err(|error| failure(&error))?;
+    let packed = Packed {
+        package: out.display().to_string(),
+        release: package.release.hash().to_hex(),
+        module: package.release.module.to_hex(),
+        bytes: package.wasm.len(),
+        fixtures: package.fixtures.len(),
+    };
+    let text = || format!("{}  release {}  {} fixtures", packed.package, packed.release, packed.fixtures);
+    Output::new(args.json).result(&packed, text)
+}
+
+fn schemas(given: &[String]) -> Result<BTreeMap<String, SchemaHash>, Failure> {
+    let schema = |text: &String| {
+        let (event_type, file) =
+            text.split_once('=').ok_or_else(|| Failure::usage("a schema is given as TYPE=FILE"))?;
+        let json = jcs::canonicalize(&read(Path::new(file))?)
+            .map_err(|error| Failure::usage(format!("{file} is no JSON: {error}")))?;
+        Ok((event_type.to_owned(), tally_protocol::hash::schema(&json)))
+    };
+    given.iter().map(schema).collect()
 }
 
 /// `tally plugin dev`
