@@ -80,6 +80,10 @@ error_codes! {
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 3103, 415;
     /// The resume token is malformed or of another ledger.
     InvalidResumeToken = "INVALID_RESUME_TOKEN", 3104, 400;
+    /// The module is not one that this node's plugins may be: not valid, or not within its bounds.
+    ModuleRefused = "MODULE_REFUSED", 3105, 422;
+    /// A plugin refused what it was asked; the status is its own (400 to 499), `details.body` its words.
+    PluginRefused = "PLUGIN_REFUSED", 3106, 422;
     /// Nothing there that this caller may see.
     ResourceNotFound = "RESOURCE_NOT_FOUND", 4001, 404;
     /// No such event in reach of this caller.
@@ -92,12 +96,18 @@ error_codes! {
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 4101, 405;
     /// The log is not that far yet; `details.rung` names the missing rung.
     NotYet = "NOT_YET", 4102, 404;
+    /// No such plugin in this stream, or no such route of it.
+    PluginNotFound = "PLUGIN_NOT_FOUND", 4103, 404;
     /// It exists already.
     AlreadyExists = "ALREADY_EXISTS", 5004, 409;
     /// The control event was refused by the log's rules; `details.reason` names which.
     ControlRefused = "CONTROL_REFUSED", 5101, 409;
     /// The range was committed otherwise already, or cannot be committed.
     CommitmentConflict = "COMMITMENT_CONFLICT", 5102, 409;
+    /// The log refused the event of a command; `details.reason` names why. Nothing was taken.
+    EventRefused = "EVENT_REFUSED", 5103, 409;
+    /// The plugin is installed and does not run: quarantined or failed.
+    PluginNotRunning = "PLUGIN_NOT_RUNNING", 5104, 409;
     /// Not an acceptable public key (small or mixed order, not canonical, wrong length).
     InvalidPublicKey = "INVALID_PUBLIC_KEY", 6003, 400;
     /// The node serves, but takes no writes.
@@ -110,10 +120,14 @@ error_codes! {
     OutcomeUnknown = "OUTCOME_UNKNOWN", 7104, 503;
     /// This node holds no key to sign control events; post the signed event instead.
     NoControlSigner = "NO_CONTROL_SIGNER", 7105, 501;
+    /// This node runs no plugins.
+    PluginsNotEnabled = "PLUGINS_NOT_ENABLED", 7106, 501;
     /// A read from storage failed.
     StorageError = "STORAGE_ERROR", 8001, 503;
     /// A signer or store the request needs did not answer.
     ServiceUnavailable = "SERVICE_UNAVAILABLE", 8002, 503;
+    /// The plugin failed at a question: out of gas, a trap, an answer that is none. It will fail again.
+    PluginFailed = "PLUGIN_FAILED", 8101, 502;
     /// A fault of the server.
     InternalError = "INTERNAL_ERROR", 8999, 500;
 }
@@ -184,7 +198,7 @@ mod tests {
                 5 => &[409],
                 6 => &[400],
                 7 => &[501, 503],
-                8 => &[500, 503],
+                8 => &[500, 502, 503],
                 other => panic!("unknown family {other}"),
             };
             assert!(fits.contains(&code.status()), "{code:?}");

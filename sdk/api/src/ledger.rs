@@ -49,8 +49,31 @@ pub struct VerifierKey {
     pub public_key: PublicKey,
 }
 
+/// Whether events are applied: given to the plugins, and their outcomes signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplyState {
+    /// This node runs no plugins, or serves reads only.
+    #[default]
+    Off,
+    /// They are, as they are signed.
+    Following,
+    /// They are not, until an operator acts. The log goes on.
+    Halted,
+}
+
+/// Whether events are applied, and if not, why.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Apply {
+    /// Whether they are.
+    pub state: ApplyState,
+    /// Of halted: what is wrong, in words for an operator and shown to nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
 /// The ladder of watermarks: how far each stage is, as tree sizes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ladder {
     /// Index and sequence given.
     #[serde(with = "text::number")]
@@ -70,4 +93,10 @@ pub struct Ladder {
     /// Covered by a published checkpoint.
     #[serde(with = "text::number")]
     pub published: TreeSize,
+    /// Covered by a signed checkpoint of the log of outcomes; 0 without plugins.
+    #[serde(default, with = "text::number")]
+    pub applied: TreeSize,
+    /// Whether events are applied.
+    #[serde(default)]
+    pub apply: Apply,
 }

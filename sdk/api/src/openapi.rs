@@ -7,6 +7,9 @@
 mod components;
 
 use serde_json::{Map, Value, json};
+use tally_protocol::id::Stream;
+
+use crate::plugin::{Plugin, PluginRoute};
 
 pub use components::components;
 
@@ -190,4 +193,82 @@ pub fn document<'a>(version: &str, routes: impl IntoIterator<Item = &'a RouteDoc
             },
         },
     })
+}
+
+/// Whether a segment of a declared path stands for a parameter, and its name.
+#[must_use]
+pub fn parameter_of(segment: &str) -> Option<&str> {
+    let name = segment.strip_prefix('{')?.strip_suffix('}')?;
+    (!name.is_empty() && !name.contains(['{', '}'])).then_some(name)
+}
+
+fn path_parameters(route: &PluginRoute) -> Vec<Value> {
+    let parameters = route.path.split('/').filter_map(parameter_of);
+    parameters.map(|name| json!({"name": name, "in": "path", "required": true, "schema": {"type": "string"}})).collect()
+}
+
+fn plugin_operation(plugin: &Plugin, route: &PluginRoute) -> Value {
+    let mut parameters = path_parameters(route);
+    let command = reference("CommandAnswer");
+    let json_of = |schema: Value| json!({ "application/json": { "schema": schema } });
+    let mut operation = json!({
+        "operationId": format!("{}.{}", plugin.plugin, route.name),
+        "tags": [plugin.plugin],
+        "security": [{ "apiKey": [] }],
+    });
+    match &route.event {
+        Some(event) => {
+            operation["summary"] =
+                Value::from(format!("Submit one signed event of type {event}, and await its outcome."));
+            operation["requestBody"] = json!({ "required": true, "content": media(&[
+                Content::Json("SubmitRequest"),
+                Content::Bytes(crate::submit::FRAMES),
+            ]) });
+            operation["responses"] = json!({
+                "200": { "description": "In the log and applied.", "content": json_of(command.clone()) },
+                "202": { "description": "In the log; not applied yet.", "content": json_of(command) },
+            });
+        }
+        None => {
+            parameters.push(json!({
+                "name": "query", "in": "query", "required": false, "style": "form", "explode": true,
+                "description": "The plugin's own parameters, all text, each once.",
+                "schema": { "type": "object", "additionalProperties": { "type": "string" } },
+            }));
+            operation["summary"] = Value::from("Ask the plugin.");
+            operation["responses"] = json!({
+                "200": { "description": "The plugin's answer.", "content": json_of(reference("PluginJson")) },
+            });
+        }
+    }
+    operation["responses"]["default"] = json!({ "$ref": "#/components/responses/Error" });
+    operation["parameters"] = Value::Array(parameters);
+    operation
+}
+
+/// The document with the routes that the plugins of a stream declare, below `/plugins/{tenant}/{store}/{plugin}`.
+#[must_use]
+pub fn with_plugins(mut document: Value, stream: &Stream, plugins: &[Plugin]) -> Value {
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return document };
+    for plugin in plugins {
+        for route in &plugin.routes {
+            let path = format!("/plugins/{}/{}/{}{}", stream.tenant, stream.store, plugin.plugin, route.path);
+            let path = paths.entry(path).or_insert_with(|| json!({}));
+            path[route.method.to_lowercase()] = plugin_operation(plugin, route);
+        }
+    }
+    document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_segment_in_braces_is_a_parameter() {
+        assert_eq!(["{sku}", "{a-b}"].map(parameter_of), [Some("sku"), Some("a-b")]);
+        for literal in ["", "sku", "{}", "{sku", "sku}", "{sku}.json", "x{sku}", "{{sku}}", "{a}{b}"] {
+            assert_eq!(parameter_of(literal), None, "{literal}");
+        }
+    }
 }

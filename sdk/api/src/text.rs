@@ -9,8 +9,8 @@ use core::fmt;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serializer};
 use tally_protocol::hash::{
-    ApiKeyHash, CipherHash, LeafHash, LedgerId, LogId, NodeHash, PayloadHash, ReceiptHash, RootHash, SigningHash,
-    StateRoot, VesLeaf, VesNode, VesStreamId,
+    ApiKeyHash, CipherHash, EffectsHash, EmitsHash, LeafHash, LedgerId, LogId, ModuleHash, NodeHash, PayloadHash,
+    ProfileId, ReceiptHash, RootHash, SigningHash, StateRoot, StatesRoot, VesLeaf, VesNode, VesStreamId, WritesHash,
 };
 use tally_protocol::id::{AgentId, Epoch, EventId, Index, KeyId, Sequence, StoreId, TenantId, TreeSize};
 use tally_protocol::key::{PublicKey, Signature};
@@ -42,7 +42,8 @@ macro_rules! hex_text {
 
 hex_text! {
     LeafHash: 32, NodeHash: 32, RootHash: 32, SigningHash: 32, PayloadHash: 32, CipherHash: 32, LedgerId: 32,
-    LogId: 32, VesLeaf: 32, VesNode: 32, VesStreamId: 32, StateRoot: 32, ReceiptHash: 32, ApiKeyHash: 32, PublicKey: 32, Signature: 64,
+    LogId: 32, VesLeaf: 32, VesNode: 32, VesStreamId: 32, StateRoot: 32, ReceiptHash: 32, ApiKeyHash: 32, PublicKey: 32,
+    Signature: 64, ModuleHash: 32, ProfileId: 32, WritesHash: 32, EmitsHash: 32, EffectsHash: 32, StatesRoot: 32,
 }
 
 /// The widest type above.
@@ -296,6 +297,40 @@ pub mod base64_bytes {
     /// Any other text.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
         read_text(deserializer, "standard base64 with padding", |text| STANDARD.decode(text).ok())
+    }
+}
+
+/// Byte strings or null.
+pub mod base64_option {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::base64_bytes;
+
+    struct Owned(Vec<u8>);
+
+    impl<'de> Deserialize<'de> for Owned {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            base64_bytes::deserialize(deserializer).map(Self)
+        }
+    }
+
+    /// Writes base64 or null.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(value: &Option<Vec<u8>>, serializer: S) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => base64_bytes::serialize(value, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    /// Reads base64 or null.
+    ///
+    /// # Errors
+    /// Any other text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<u8>>, D::Error> {
+        Ok(Option::<Owned>::deserialize(deserializer)?.map(|owned| owned.0))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::quic::{Door, DoorCounts, Pipeline, QuicConfig, QuicDoor};
 use crate::retry::RetryPolicy;
 use crate::tls::{Identity, TlsConfig};
 use crate::transport::{ApiKey, Http, Request, TransportConfig};
-use crate::watch::{SeenCheckpoint, Watch};
+use crate::watch::{Log, SeenCheckpoint, Watch};
 
 /// Whom to believe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) wire: Wire,
     pub(crate) keys: KeyBook,
     pub(crate) watch: Arc<Watch>,
+    /// The same for the log of outcomes.
+    pub(crate) outcomes: Watch,
     pub(crate) pin: Arc<Pin>,
     /// Where QUIC is used.
     pub(crate) door: Option<Arc<QuicDoor>>,
@@ -183,6 +185,7 @@ impl ClientBuilder {
             wire: self.wire,
             keys: KeyBook::default(),
             watch,
+            outcomes: Watch::of(Log::Outcomes),
             pin,
             door,
             pipeline: OnceLock::new(),

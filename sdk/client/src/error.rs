@@ -6,7 +6,7 @@ use tally_api::error::ErrorCode;
 use tally_protocol::frame::FrameError;
 use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{AgentId, KeyId};
-use tally_verify::{BundleError, CheckFailed, ExtensionError};
+use tally_verify::{BundleError, CheckFailed, ExtensionError, StateProofError};
 
 /// What a caller can do about an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -31,6 +31,8 @@ pub struct Refusal {
     pub message: String,
     /// When to try again.
     pub retry_after: Option<Duration>,
+    /// More for machines, as the server gave it.
+    pub details: Option<serde_json::Value>,
     /// Names the request in the server's log.
     pub request_id: Option<String>,
 }
@@ -112,6 +114,9 @@ pub enum ClientError {
         /// What is wrong with it.
         why: String,
     },
+    /// What a plugin is said to hold is not what the ledger signed.
+    #[error("the server's answer about state is not proven: {0}")]
+    State(#[from] StateProofError),
     /// The bundle is not one.
     #[error("malformed bundle: {0}")]
     Bundle(#[from] BundleError),
@@ -158,6 +163,7 @@ impl ClientError {
             | Self::Certificate { .. }
             | Self::Bundle(_)
             | Self::Unproven(_)
+            | Self::State(_)
             | Self::OtherLedger { .. }
             | Self::Fork(_)
             | Self::FeedGap(_) => Class::Fatal,

@@ -2,7 +2,7 @@
 //!
 //! *In scope*: submission over QUIC and HTTP with retries under the same event ids (so exactly once in the log), receipts verified
 //! against pinned keys, fork detection over every checkpoint seen, the ordered feed with resume, reads, offline
-//! bundles, keys and tenants over the operator's calls. *Out of scope*: holding private keys for long, storage; the
+//! bundles, outcomes and plugin state with their proofs, keys and tenants over the operator's calls. *Out of scope*: holding private keys for long, storage; the
 //! caller keeps events until their receipts are in, and the newest checkpoint between runs ([`Client::seen`]).
 //!
 //! ```no_run
@@ -41,7 +41,9 @@ mod client;
 mod error;
 mod follow;
 mod keys;
+mod outcomes;
 mod pin;
+mod plugins;
 mod prove;
 mod quic;
 mod read;
@@ -55,6 +57,8 @@ pub use agent::{Agent, EventDraft, new_event_id};
 pub use client::{Client, ClientBuilder, Trust, Wire};
 pub use error::{Class, ClientError, ForkEvidence, Refusal};
 pub use follow::{Feed, FollowFrom};
+pub use outcomes::ProvenOutcome;
+pub use plugins::{ProvenCommand, ProvenState, Verb};
 pub use prove::{ProvenEvent, ProvenSubmission};
 pub use quic::{Door, DoorCounts, Pending, PipelineBounds};
 pub use read::{LoggedEvent, Page};

@@ -248,6 +248,6 @@ fn check_all(records: Vec<EventRecord>, path: &str) -> Result<Vec<LoggedEvent>, 
     records.into_iter().map(|record| LoggedEvent::check(record, path)).collect()
 }
 
-fn stream_path(stream: Stream) -> String {
+pub(crate) fn stream_path(stream: Stream) -> String {
     format!("/v1/streams/{}/{}", stream.tenant, stream.store)
 }

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use tally_api::error::{ErrorBody, ErrorCode};
 
 use crate::error::{ClientError, Refusal};
+use crate::plugins::Verb;
 use crate::retry::RetryPolicy;
 use crate::tls::{TlsConfig, install_crypto};
 
@@ -106,6 +107,16 @@ impl Request {
         Self { method: Method::POST, path: path.into(), body: Some((content_type, body)), repeat: Repeat::Freely }
     }
 
+    /// A command; a client's event ids make doing it twice the same as doing it once.
+    pub(crate) fn send(verb: Verb, path: &str, content_type: &'static str, body: Bytes) -> Self {
+        let method = match verb {
+            Verb::Post => Method::POST,
+            Verb::Put => Method::PUT,
+            Verb::Delete => Method::DELETE,
+        };
+        Self { method, ..Self::post(path, content_type, body) }
+    }
+
     pub(crate) fn post_json(path: impl Into<String>, body: &impl Serialize) -> Result<Self, ClientError> {
         let path = path.into();
         let body = serde_json::to_vec(body).map_err(|error| ClientError::malformed(&path, error))?;
@@ -191,7 +202,8 @@ impl Http {
         let sent = tokio::time::timeout(self.request_timeout, sent).await;
         let Ok(sent) = sent else {
             let message = "the feed did not open in time".to_owned();
-            let refusal = Refusal { status: 408, code: None, message, retry_after: None, request_id: None };
+            let refusal =
+                Refusal { status: 408, code: None, message, retry_after: None, details: None, request_id: None };
             return Err(ClientError::Refused(Box::new(refusal)));
         };
         let response = sent.map_err(|source| ClientError::NoAnswer { path: path.to_owned(), source })?;
@@ -250,6 +262,7 @@ impl Http {
                 code: Some(error.code),
                 message: error.message,
                 retry_after: error.retry_after.or(header).map(Duration::from_secs),
+                details: error.details,
                 request_id: Some(error.request_id),
             },
             None => Refusal {
@@ -257,6 +270,7 @@ impl Http {
                 code: None,
                 message: "without an explanation that could be read".to_owned(),
                 retry_after: header.map(Duration::from_secs),
+                details: None,
                 request_id: None,
             },
         };

@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::client::Client;
 use crate::error::{ClientError, ForkEvidence};
+use crate::outcomes;
 use crate::transport::{Http, Request};
 
 /// A checkpoint that was opened and fits all others seen.
@@ -34,8 +35,33 @@ const PROOFS_MAX: usize = 16;
 /// How many checkpoints of one stream are kept; outcomes refer to the last few.
 const SENT_MAX: usize = 1024;
 
+/// Which of a ledger's logs is watched; each has one line of checkpoints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Log {
+    #[default]
+    Events,
+    Outcomes,
+}
+
+impl Log {
+    fn open(self, ledger: &Ledger, note: &str) -> Result<Checkpoint, ClientError> {
+        match self {
+            Self::Events => Ok(ledger.open_checkpoint(note)?),
+            Self::Outcomes => outcomes::open(ledger, note),
+        }
+    }
+
+    const fn consistency_path(self) -> &'static str {
+        match self {
+            Self::Events => "/v1/proofs/consistency",
+            Self::Outcomes => "/v1/outcomes/proofs/consistency",
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
+    log: Log,
     newest: tokio::sync::Mutex<Option<Arc<SeenCheckpoint>>>,
     recent: Mutex<VecDeque<Arc<SeenCheckpoint>>>,
     /// Opened, and not yet joined to the others.
@@ -43,6 +69,11 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
+    /// Of one log.
+    pub(crate) fn of(log: Log) -> Self {
+        Self { log, ..Self::default() }
+    }
+
     /// Starts from a checkpoint seen in an earlier life.
     pub(crate) async fn start(&self, seen: SeenCheckpoint) {
         *self.newest.lock().await = Some(Arc::new(seen));
@@ -64,7 +95,7 @@ impl Watch {
         if let Some(known) = self.known(note) {
             return Ok(known);
         }
-        let checkpoint = ledger.open_checkpoint(note)?;
+        let checkpoint = self.log.open(ledger, note)?;
         let taken = Arc::new(SeenCheckpoint { checkpoint, note: note.to_owned() });
         lock(&self.waiting).push(Arc::clone(&taken));
         let mut newest = self.newest.lock().await;
@@ -74,7 +105,7 @@ impl Watch {
         let batch = self.batch_with(&taken);
         let mut line: Vec<_> = newest.iter().cloned().chain(batch.iter().cloned()).collect();
         line.sort_by_key(|seen| seen.checkpoint.size);
-        join_line(http, &line).await?;
+        join_line(http, self.log, &line).await?;
         *newest = line.last().cloned();
         drop(newest);
         batch.iter().for_each(|seen| self.remember(seen));
@@ -159,31 +190,34 @@ impl SentCheckpoints {
 }
 
 /// Shows that each extends the one before it, with the proofs asked for at once.
-async fn join_line(http: &Http, line: &[Arc<SeenCheckpoint>]) -> Result<(), ClientError> {
+async fn join_line(http: &Http, log: Log, line: &[Arc<SeenCheckpoint>]) -> Result<(), ClientError> {
     let mut proofs = JoinSet::new();
     for pair in line.windows(2) {
         let (http, older, newer) = (http.clone(), Arc::clone(&pair[0]), Arc::clone(&pair[1]));
-        proofs.spawn(async move { join(&http, &older, &newer).await });
+        proofs.spawn(async move { join(&http, log, &older, &newer).await });
     }
     while let Some(proof) = proofs.join_next().await {
-        proof.map_err(|error| ClientError::malformed("/v1/proofs/consistency", error))??;
+        proof.map_err(|error| ClientError::malformed(log.consistency_path(), error))??;
     }
     Ok(())
 }
 
 /// Shows that `newer` extends `older`, with a path from the server.
-async fn join(http: &Http, older: &SeenCheckpoint, newer: &SeenCheckpoint) -> Result<(), ClientError> {
+async fn join(http: &Http, log: Log, older: &SeenCheckpoint, newer: &SeenCheckpoint) -> Result<(), ClientError> {
     let (old, new) = (older.checkpoint.size, newer.checkpoint.size);
     let fork = |why: ExtensionError| {
         let (first, second) = (older.note.clone(), newer.note.clone());
         ClientError::Fork(Box::new(ForkEvidence { first, second, why }))
     };
+    // One size has one root, of the state as well.
+    if log == Log::Outcomes && old == new && older.checkpoint != newer.checkpoint {
+        return Err(fork(ExtensionError::TwoRoots(new)));
+    }
     let path = if old == new {
         Vec::new()
     } else {
-        let proof =
-            http.json::<Consistency>(&Request::get(format!("/v1/proofs/consistency?old={old}&new={new}"))).await?;
-        proof.path
+        let asked = format!("{}?old={old}&new={new}", log.consistency_path());
+        http.json::<Consistency>(&Request::get(asked)).await?.path
     };
     verify_extension(&older.checkpoint, &newer.checkpoint, &path).map_err(fork)
 }

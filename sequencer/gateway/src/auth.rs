@@ -147,6 +147,11 @@ impl Caller {
         Lane(u64::from_be_bytes(lane))
     }
 
+    /// Whether the credential is bound to no tenant.
+    pub(crate) fn is_operator(&self) -> bool {
+        self.0.as_ref().is_some_and(|credential| credential.scope.tenant.is_none())
+    }
+
     /// Whether the caller may see a stream at all.
     pub(crate) fn sees(&self, stream: Stream) -> bool {
         self.0.as_ref().is_some_and(|credential| credential.scope.reaches(stream))

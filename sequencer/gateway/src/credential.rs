@@ -48,6 +48,8 @@ pub enum Permission {
     LogRead,
     /// Register, rotate and revoke agents' keys.
     KeysWrite,
+    /// Put plugins' modules.
+    ModulesWrite,
     /// Create tenants.
     TenantsWrite,
     /// Create, list and revoke API keys.

@@ -19,6 +19,8 @@ use crate::credential::CredentialError;
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(crate) code: ErrorCode,
+    /// Where a plugin has its own.
+    status: Option<u16>,
     message: Cow<'static, str>,
     details: Option<Value>,
     retry_after: Option<u64>,
@@ -28,7 +30,7 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), details: None, retry_after: None, retry_after_ms: None }
+        Self { code, status: None, message: message.into(), details: None, retry_after: None, retry_after_ms: None }
     }
 
     /// A member, parameter or path segment that breaks its rule.
@@ -42,6 +44,10 @@ impl ApiError {
 
     pub(crate) fn busy() -> Self {
         Self::new(ErrorCode::RateLimitExceeded, "the node is busy").after(1)
+    }
+
+    pub(crate) fn no_plugins() -> Self {
+        Self::new(ErrorCode::PluginsNotEnabled, "this node runs no plugins")
     }
 
     pub(crate) fn with(mut self, details: Value) -> Self {
@@ -85,6 +91,17 @@ impl ApiError {
         }))
     }
 
+    /// The refusal of a command's event, which is the refusal of the request.
+    pub(crate) fn event(reject: &Reject) -> Self {
+        Self { code: ErrorCode::EventRefused, ..Self::control(reject) }
+    }
+
+    /// With another status than the table's.
+    pub(crate) fn with_status(mut self, status: u16) -> Self {
+        self.status = Some(status);
+        self
+    }
+
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         let body = ErrorBody {
             error: ErrorDetail {
@@ -97,14 +114,15 @@ impl ApiError {
             },
         };
         let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
-        *response.status_mut() = StatusCode::from_u16(self.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        *response.status_mut() = StatusCode::from_u16(self.status.unwrap_or(self.code.status()))
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert("x-error-code", HeaderValue::from_static(self.code.as_str()));
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if self.code.status() == 401 {
+        if self.status.is_none() && self.code.status() == 401 {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

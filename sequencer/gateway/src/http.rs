@@ -7,17 +7,22 @@
 mod api_keys;
 mod body;
 mod call;
+mod declared;
 mod events;
 mod feed;
 mod keys;
 mod ledger;
 mod log;
+mod modules;
 mod ops;
+mod outcomes;
 mod page;
+mod plugins;
 mod proofs;
 mod respond;
 mod submit;
 mod table;
+mod template;
 mod tenants;
 mod ves;
 mod ves_proofs;
@@ -50,6 +55,7 @@ type Handler = fn(Call) -> Pin<Box<dyn Future<Output = Reply> + Send>>;
 pub(crate) enum Method {
     Get,
     Post,
+    Put,
     Delete,
 }
 
@@ -58,6 +64,7 @@ impl Method {
         match self {
             Self::Get => "GET",
             Self::Post => "POST",
+            Self::Put => "PUT",
             Self::Delete => "DELETE",
         }
     }
@@ -67,6 +74,7 @@ impl Method {
             // axum answers HEAD with a GET route too.
             Self::Get => MethodFilter::GET,
             Self::Post => MethodFilter::POST,
+            Self::Put => MethodFilter::PUT,
             Self::Delete => MethodFilter::DELETE,
         }
     }
@@ -88,9 +96,9 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// The VES surface ignores what it does not know; ours refuses it.
-    fn is_ves(&self) -> bool {
-        self.path.starts_with("/api/")
+    /// The VES surface ignores what it does not know; ours refuses it, but where a plugin has parameters of its own.
+    fn is_lenient(&self) -> bool {
+        self.path.starts_with("/api/") || self.path.starts_with("/plugins/")
     }
 
     fn doc(&self) -> RouteDoc {
@@ -114,6 +122,9 @@ fn doc_path(path: &'static str) -> &'static str {
     match path {
         "/log/tile/{*path}" => "/log/tile/{path}",
         "/log/tile/entries/{*path}" => "/log/tile/entries/{path}",
+        "/outcomes/tile/{*path}" => "/outcomes/tile/{path}",
+        "/outcomes/tile/entries/{*path}" => "/outcomes/tile/entries/{path}",
+        "/plugins/{tenant}/{store}/{plugin}/{*path}" => "/plugins/{tenant}/{store}/{plugin}/{path}",
         other => other,
     }
 }
@@ -172,13 +183,15 @@ async fn run(gateway: &Arc<Gateway>, route: &'static Route, request: Request) ->
         .await
         .map_err(|_| ApiError::new(ErrorCode::InvalidFieldValue, "the path is not UTF-8"))?;
     let params = params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let query = Query::read(parts.uri.query().unwrap_or_default(), route.parameters, route.is_ves())?;
+    let raw_query = parts.uri.query().unwrap_or_default().to_owned();
+    let query = Query::read(&raw_query, route.parameters, route.is_lenient())?;
     let path = parts.uri.path().to_owned();
     let call = Call {
         gateway: Arc::clone(gateway),
         caller,
         params,
         query,
+        raw_query,
         path,
         headers: parts.headers,
         body: Mutex::new(body),

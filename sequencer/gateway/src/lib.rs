@@ -107,6 +107,8 @@ pub struct Gateway {
     metrics: Arc<GatewayMetrics>,
     bodies: Arc<ByteBudget>,
     reads: Arc<Semaphore>,
+    /// The reads among them that run a guest's code.
+    plugin_calls: Arc<Semaphore>,
     feeds: Arc<Semaphore>,
     connections: AtomicUsize,
     draining: watch::Sender<bool>,
@@ -150,6 +152,7 @@ impl Gateway {
             metrics: Arc::new(GatewayMetrics::new(http::ROUTES.len())),
             bodies: ByteBudget::new(config.limits.bodies_bytes_max),
             reads: Arc::new(Semaphore::new(config.limits.reads_max)),
+            plugin_calls: Arc::new(Semaphore::new((config.limits.reads_max / 2).max(1))),
             feeds: Arc::new(Semaphore::new(config.limits.feeds_max)),
             config,
             connections: AtomicUsize::new(0),

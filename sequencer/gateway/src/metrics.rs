@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use tally_api::error::ErrorCode;
 use tally_core::metrics::{Counter, Gauge, Histogram, Reading};
-use tally_core::{Ladder, NodeState, StorageReading};
+use tally_core::{ApplyState, Ladder, NodeState, StorageReading};
 use tally_protocol::error::RejectCode;
 
 use crate::quic::QuicMetrics;
@@ -137,7 +137,7 @@ impl Text {
     }
 
     /// The ladder of watermarks and the node's state.
-    pub(crate) fn ladder(&mut self, ladder: &Ladder, state: &NodeState) {
+    pub(crate) fn ladder(&mut self, ladder: &Ladder, state: &NodeState, apply: &ApplyState) {
         self.head("ladder_size", "gauge", "Size of the log prefix that reached each rung.");
         for rung in tally_core::watermarks::Rung::ALL {
             self.line("ladder_size", &format!("{{rung=\"{}\"}}", rung.name()), ladder.rung(rung).get());
@@ -145,6 +145,15 @@ impl Text {
         self.head("state", "gauge", "The node's state: 1 for the one it is in.");
         for name in ["running", "read_only", "draining", "poisoned"] {
             self.line("state", &format!("{{state=\"{name}\"}}"), u64::from(name == state_name(state)));
+        }
+        self.head("apply_state", "gauge", "Whether events are applied: 1 for the state it is in.");
+        let applying = match apply {
+            ApplyState::Off => "off",
+            ApplyState::Following => "following",
+            ApplyState::Halted { .. } => "halted",
+        };
+        for name in ["off", "following", "halted"] {
+            self.line("apply_state", &format!("{{state=\"{name}\"}}"), u64::from(name == applying));
         }
     }
 

@@ -227,8 +227,104 @@ fn proofs() -> Vec<(&'static str, Value)> {
                 ("signed", number()),
                 ("acknowledged", number()),
                 ("published", number()),
+                ("applied", number()),
+                ("apply", reference("Apply")),
             ]),
         ),
+        ("Apply", object([("state", one_of(&["off", "following", "halted"])), ("why?", text())])),
+    ]
+}
+
+fn plugins() -> Vec<(&'static str, Value)> {
+    let any_object = || json!({"type": "object"});
+    vec![
+        (
+            "OutcomeAnswer",
+            object([
+                ("index", number()),
+                ("event_leaf", hex(32)),
+                ("bindings", list(reference("Binding"))),
+                ("body", base64()),
+                ("leaf_hash", hex(32)),
+                ("size", number()),
+                ("path", list(hex(32))),
+                ("checkpoint", text()),
+            ]),
+        ),
+        (
+            "Binding",
+            object([
+                ("plugin", text_of(64)),
+                ("module", hex(32)),
+                ("profile", hex(32)),
+                ("fresh", flag()),
+                (
+                    "code",
+                    one_of(&[
+                        "accepted",
+                        "rejected",
+                        "out_of_gas",
+                        "stack_exceeded",
+                        "memory_exceeded",
+                        "trapped",
+                        "limit",
+                        "bad_output",
+                        "dependency_rejected",
+                    ]),
+                ),
+                ("reason?", text_of(32)),
+                ("limit?", text()),
+                ("gas", number()),
+                ("writes", hex(32)),
+                ("emits", hex(32)),
+                ("effects", hex(32)),
+            ]),
+        ),
+        ("ModuleStored", object([("module", hex(32)), ("bytes", number())])),
+        ("PluginRoute", object([("name", text()), ("method", text()), ("path", text()), ("event?", text())])),
+        (
+            "Plugin",
+            object([
+                ("plugin", text_of(64)),
+                ("status", one_of(&["running", "quarantined", "failed"])),
+                ("version", text()),
+                ("module", hex(32)),
+                ("installed", number()),
+                ("record", any_object()),
+                ("routes", list(reference("PluginRoute"))),
+            ]),
+        ),
+        ("PluginList", object([("applied", number()), ("plugins", list(reference("Plugin")))])),
+        ("PluginAnswer", object([("applied", number()), ("plugin", reference("Plugin"))])),
+        ("QueryAnswer", object([("applied", number()), ("body", base64()), ("logs", list(text()))])),
+        (
+            "StateAnswer",
+            object([
+                ("applied", number()),
+                ("root", hex(32)),
+                ("value", nullable(base64())),
+                ("proof", base64()),
+                ("checkpoint", text()),
+            ]),
+        ),
+        ("Effect", object([("index", number()), ("number", number()), ("record", any_object())])),
+        ("EffectPage", object([("effects", list(reference("Effect"))), ("next_after", nullable(text()))])),
+        (
+            "LogLine",
+            object([("index", number()), ("level", one_of(&["debug", "info", "warn", "error"])), ("text", text())]),
+        ),
+        ("LogPage", object([("lines", list(reference("LogLine")))])),
+        (
+            "CommandAnswer",
+            object([
+                ("duplicate", flag()),
+                ("receipt", reference("Receipt")),
+                ("checkpoints", list(text())),
+                ("outcome", nullable(reference("OutcomeAnswer"))),
+                ("status_address", text()),
+            ]),
+        ),
+        ("PluginJson", json!({"description": "JSON of the plugin's own making."})),
     ]
 }
 
@@ -473,7 +569,7 @@ fn administration() -> Vec<(&'static str, Value)> {
 /// All component schemas, by name.
 #[must_use]
 pub fn components() -> Value {
-    let groups = [errors(), events(), proofs(), ves(), keys(), administration()];
+    let groups = [errors(), events(), proofs(), plugins(), ves(), keys(), administration()];
     let all: Map<String, Value> =
         groups.into_iter().flatten().map(|(name, schema)| (name.to_owned(), schema)).collect();
     Value::Object(all)

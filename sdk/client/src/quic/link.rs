@@ -165,6 +165,7 @@ pub(crate) fn refusal(refused: &Refused) -> Refusal {
         code,
         message: refused.message().to_owned(),
         retry_after: Some(u64::from(refused.retry_after_ms)).filter(|ms| *ms > 0).map(Duration::from_millis),
+        details: None,
         request_id: None,
     }
 }

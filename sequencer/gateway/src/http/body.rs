@@ -32,15 +32,18 @@ pub(crate) enum Media {
 impl Call {
     /// The content type, if it is one that some route takes. None said means JSON.
     pub(crate) fn media(&self) -> Result<Media, ApiError> {
-        let Some(value) = self.headers.get(header::CONTENT_TYPE) else { return Ok(Media::Json) };
-        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-        if essence.eq_ignore_ascii_case("application/json") {
-            Ok(Media::Json)
-        } else if essence.eq_ignore_ascii_case(FRAMES) {
-            Ok(Media::Frames)
-        } else {
-            Err(ApiError::new(ErrorCode::UnsupportedMediaType, "the route does not take this content type"))
+        match self.content_type().as_deref() {
+            None | Some("application/json") => Ok(Media::Json),
+            Some(FRAMES) => Ok(Media::Frames),
+            Some(_) => Err(ApiError::new(ErrorCode::UnsupportedMediaType, "the route does not take this content type")),
         }
+    }
+
+    /// The content type without its parameters, in small letters; empty if it is none that can be read.
+    pub(crate) fn content_type(&self) -> Option<String> {
+        let value = self.headers.get(header::CONTENT_TYPE)?;
+        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        Some(essence.to_ascii_lowercase())
     }
 
     /// Reads the whole body. The permit must live as long as the bytes.
@@ -49,7 +52,8 @@ impl Call {
         self.bytes_up_to(bytes_max).await
     }
 
-    async fn bytes_up_to(&mut self, bytes_max: usize) -> Result<(Bytes, BytePermit), ApiError> {
+    /// The same with a bound of the route's own.
+    pub(crate) async fn bytes_up_to(&mut self, bytes_max: usize) -> Result<(Bytes, BytePermit), ApiError> {
         let permit = self.gateway.bodies.permit();
         let body = std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner));
         let timeout = self.gateway.config.limits.body_timeout;

@@ -23,6 +23,9 @@ pub(crate) struct Call {
     pub(crate) caller: Caller,
     pub(super) params: Vec<(String, String)>,
     pub(super) query: Query,
+    /// As the client wrote it: a plugin's route has parameters that the table does not know.
+    pub(super) raw_query: String,
+    /// As the client wrote it.
     pub(super) path: String,
     pub(crate) headers: HeaderMap,
     /// A body may be handed to another thread but not shared; the lock makes it so, and is never contended.
@@ -30,7 +33,7 @@ pub(crate) struct Call {
 }
 
 /// How long a read waits for its turn before the caller is told that the node is busy.
-const READ_TURN: std::time::Duration = std::time::Duration::from_secs(2);
+pub(super) const READ_TURN: std::time::Duration = std::time::Duration::from_secs(2);
 
 impl Call {
     /// A segment of the path.
@@ -156,9 +159,7 @@ impl Query {
     pub(super) fn read(raw: &str, known: &'static [Parameter], lenient: bool) -> Result<Self, ApiError> {
         let malformed = || ApiError::new(ErrorCode::InvalidFieldValue, "the query is malformed");
         let mut found: Vec<(&'static str, String)> = Vec::new();
-        for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode(name).ok_or_else(malformed)?;
+        for (name, value) in query_pairs(raw).ok_or_else(malformed)? {
             let is_known = |parameter: &&Parameter| parameter.place != Place::Path && parameter.name == name;
             let Some(parameter) = known.iter().find(is_known) else {
                 if lenient {
@@ -172,7 +173,7 @@ impl Query {
             if found.iter().any(|(other, _)| *other == parameter.name) {
                 return Err(ApiError::field(parameter.name, "occurs twice"));
             }
-            found.push((parameter.name, decode(value).ok_or_else(malformed)?));
+            found.push((parameter.name, value));
         }
         Ok(Self(found))
     }
@@ -182,13 +183,29 @@ impl Query {
     }
 }
 
-/// Undoes percent encoding; `+` is a blank, as forms write it.
-fn decode(text: &str) -> Option<String> {
+/// Names and values of a raw query, decoded; `None` if it is malformed.
+pub(super) fn query_pairs(raw: &str) -> Option<Vec<(String, String)>> {
+    let pairs = raw.split('&').filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(name, b' ')?, decode(value, b' ')?))
+        })
+        .collect()
+}
+
+/// A segment of a raw path, decoded; `None` if it is malformed.
+pub(super) fn decode_segment(raw: &str) -> Option<String> {
+    decode(raw, b'+')
+}
+
+/// Undoes percent encoding. A plus stands for a blank in a query, as forms write it, and for itself in a path.
+fn decode(text: &str, plus: u8) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {
         out.push(match byte {
-            b'+' => b' ',
+            b'+' => plus,
             b'%' => {
                 let mut digit = || char::from(bytes.next()?).to_digit(16);
                 let (high, low) = (digit()?, digit()?);

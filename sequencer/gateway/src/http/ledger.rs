@@ -1,6 +1,7 @@
 //! Who the ledger is, and the ladder: what a verifier needs before it can verify anything.
 
-use tally_api::ledger::{Ladder, Ledger, VerifierKey};
+use tally_api::ledger::{Apply, ApplyState as State, Ladder, Ledger, VerifierKey};
+use tally_core::ApplyState;
 use tally_protocol::hash::{LogKind, log_id};
 
 use super::call::Call;
@@ -35,6 +36,17 @@ pub(crate) async fn ledger(call: Call) -> Reply {
     })
 }
 
+/// Whether events are applied. Why not is a follower's own words about the node: for operators.
+fn apply(call: &Call) -> Apply {
+    match call.gateway.reader.apply_state() {
+        ApplyState::Off => Apply { state: State::Off, why: None },
+        ApplyState::Following => Apply { state: State::Following, why: None },
+        ApplyState::Halted { why, .. } => {
+            Apply { state: State::Halted, why: Some(why).filter(|_| call.caller.is_operator()) }
+        }
+    }
+}
+
 /// `GET /v1/ladder`
 pub(crate) async fn ladder(call: Call) -> Reply {
     let ladder = call.gateway.reader.ladder();
@@ -45,5 +57,7 @@ pub(crate) async fn ladder(call: Call) -> Reply {
         signed: ladder.signed,
         acknowledged: ladder.acknowledged,
         published: ladder.published,
+        applied: ladder.applied,
+        apply: apply(&call),
     })
 }

@@ -28,7 +28,7 @@ pub(crate) async fn ready(call: Call) -> Reply {
 pub(crate) async fn metrics(call: Call) -> Reply {
     let gateway = &call.gateway;
     let mut text = Text::default();
-    text.ladder(&gateway.reader.ladder(), &gateway.reader.state());
+    text.ladder(&gateway.reader.ladder(), &gateway.reader.state(), &gateway.reader.apply_state());
     text.core(gateway.core_metrics.read());
     let storage = gateway.read(|reader| Ok(reader.storage())).await?;
     text.storage(&storage);

@@ -1,4 +1,4 @@
-//! Proofs of the log: receipts made anew, inclusion, consistency, offline bundles and tlog-proof files.
+//! Proofs of both logs: receipts made anew, inclusion, consistency, offline bundles and tlog-proof files.
 //!
 //! A path shows hashes of the tree and nothing of any event, so inclusion and consistency follow the rule of hash
 //! tiles. Receipts and bundles show an event and follow the rule of events.
@@ -14,6 +14,7 @@ use tally_verify::{Bundle, Placed};
 
 use super::call::Call;
 use super::events::event_at;
+use super::log::Log;
 use super::submit::Checkpoints;
 use super::{Reply, respond};
 use crate::error::ApiError;
@@ -28,24 +29,17 @@ pub(crate) async fn receipt(call: Call) -> Reply {
     respond::json(&ReceiptAnswer { receipt, checkpoints: checkpoints.notes() })
 }
 
-/// `GET /v1/proofs/inclusion?index&size`
-pub(crate) async fn inclusion(call: Call) -> Reply {
+async fn inclusion_in(call: Call, log: Log) -> Reply {
     let index = Index::new(call.required_number("index")?);
     let size = call.query_number("size")?.map(TreeSize::new);
     let caller = call.caller.clone();
     let answer = call
         .gateway
         .read(move |reader| {
-            let newest = reader.checkpoint();
+            let newest = log.newest(reader)?;
             let size = size.unwrap_or(newest.checkpoint.size);
-            let proof = reader.inclusion(index, size)?;
-            let leaf_hash = if index.get() == 0 {
-                Some(reader.ledger().genesis.leaf_hash())
-            } else {
-                Some(reader.event(index)?)
-                    .filter(|event| caller.sees(event.frame.stream()))
-                    .map(|event| event.leaf_hash())
-            };
+            let proof = log.inclusion(reader, index, size)?;
+            let leaf_hash = log.leaf_hash(reader, &caller, index)?;
             let root = Some(newest.checkpoint.root).filter(|_| size == newest.checkpoint.size);
             Ok(Inclusion { index, size, leaf_hash, root, path: proof.path })
         })
@@ -53,19 +47,39 @@ pub(crate) async fn inclusion(call: Call) -> Reply {
     respond::json(&answer)
 }
 
-/// `GET /v1/proofs/consistency?old&new`
-pub(crate) async fn consistency(call: Call) -> Reply {
+async fn consistency_of(call: Call, log: Log) -> Reply {
     let old = TreeSize::new(call.required_number("old")?);
     let new = call.query_number("new")?.map(TreeSize::new);
     let answer = call
         .gateway
         .read(move |reader| {
-            let new = new.unwrap_or(reader.checkpoint().checkpoint.size);
-            let proof = reader.consistency(old, new)?;
+            let newest = log.newest(reader)?;
+            let new = new.unwrap_or(newest.checkpoint.size);
+            let proof = log.consistency(reader, old, new)?;
             Ok(Consistency { old, new, path: proof.path })
         })
         .await?;
     respond::json(&answer)
+}
+
+/// `GET /v1/proofs/inclusion?index&size`
+pub(crate) async fn inclusion(call: Call) -> Reply {
+    inclusion_in(call, Log::Events).await
+}
+
+/// `GET /v1/proofs/consistency?old&new`
+pub(crate) async fn consistency(call: Call) -> Reply {
+    consistency_of(call, Log::Events).await
+}
+
+/// `GET /v1/outcomes/proofs/inclusion?index&size`
+pub(crate) async fn outcome_inclusion(call: Call) -> Reply {
+    inclusion_in(call, Log::Outcomes).await
+}
+
+/// `GET /v1/outcomes/proofs/consistency?old&new`
+pub(crate) async fn outcome_consistency(call: Call) -> Reply {
+    consistency_of(call, Log::Outcomes).await
 }
 
 /// `GET /v1/bundle/{index}`

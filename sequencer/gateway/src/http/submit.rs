@@ -21,6 +21,7 @@ use super::call::Call;
 use super::{Reply, respond};
 use crate::envelope::{BodyError, Refusal, Request, Surface};
 use crate::error::ApiError;
+use crate::limits::BytePermit;
 
 /// Bodies larger than this are read off the async threads.
 const INLINE_BYTES_MAX: usize = 512 << 10;
@@ -37,6 +38,15 @@ pub(crate) enum Fate {
 
 /// `POST /v1/events`
 pub(crate) async fn submit(mut call: Call) -> Reply {
+    let (slots, permit) = read_slots(&mut call).await?;
+    let fates = decide(&call, slots).await?;
+    let answer = answer(fates);
+    drop(permit);
+    respond::json(&answer)
+}
+
+/// Reads the events of a request. The permit must live as long as they do.
+pub(crate) async fn read_slots(call: &mut Call) -> Result<(Slots, BytePermit), ApiError> {
     let media = call.media()?;
     let (body, permit) = call.bytes().await?;
     let slots = off_thread(body, move |body| match media {
@@ -47,10 +57,7 @@ pub(crate) async fn submit(mut call: Call) -> Reply {
         Media::Frames => read_frames(body),
     })
     .await?;
-    let fates = decide(&call, slots).await?;
-    let answer = answer(fates);
-    drop(permit);
-    respond::json(&answer)
+    Ok((slots, permit))
 }
 
 /// Runs the reading of a large body where it does not hold up other requests.

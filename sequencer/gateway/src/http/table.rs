@@ -3,14 +3,18 @@
 
 use tally_api::openapi::Content::{Bytes, Json, Lines, Text};
 use tally_api::openapi::{Answer, Kind, Parameter, Place};
+use tally_api::plugin::{OCTETS, WASM};
 use tally_api::submit::FRAMES;
 
-use super::Method::{Delete, Get, Post};
-use super::{Route, api_keys, events, feed, keys, ledger, log, ops, proofs, submit, tenants, ves, ves_proofs};
+use super::Method::{Delete, Get, Post, Put};
+use super::{
+    Route, api_keys, declared, events, feed, keys, ledger, log, modules, ops, outcomes, plugins, proofs, submit,
+    tenants, ves, ves_proofs,
+};
 use crate::auth::{Anonymous, Rule};
 use crate::credential::Permission::{
     CommitmentsRead, CommitmentsWrite, CredentialsWrite, EventsRead, EventsWrite, KeysWrite, LogRead, MetricsRead,
-    TenantsWrite,
+    ModulesWrite, TenantsWrite,
 };
 
 const fn path(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
@@ -35,6 +39,8 @@ const TENANT_ID: Parameter = needed("tenant_id", Kind::Uuid, "The tenant.");
 const STORE_ID: Parameter = needed("store_id", Kind::Uuid, "The store.");
 const FROM: Parameter = query("from", Kind::Number, "First sequence; 1 if left out.");
 const LIMIT: Parameter = query("limit", Kind::Number, "At most this many, up to 1000; 100 if left out.");
+const PLUGIN: Parameter = path("plugin", Kind::Text, "The plugin's id, 1 to 64 of a-z, 0-9 and -.");
+const PLUGIN_PATH: Parameter = path("path", Kind::Text, "A path that the plugin declares.");
 const AFTER_INDEX: Parameter = query("after", Kind::Number, "Only events after this position in the log.");
 
 const fn ok(content: &'static [tally_api::openapi::Content]) -> Answer {
@@ -45,9 +51,17 @@ const fn created(content: &'static [tally_api::openapi::Content]) -> Answer {
     Answer { status: 201, about: "Created.", content }
 }
 
+const COMMAND_ANSWERS: [Answer; 2] = [
+    ok(&[Json("CommandAnswer")]),
+    Answer { status: 202, about: "In the log; not applied yet.", content: &[Json("CommandAnswer")] },
+];
+
 /// Checkpoints, hash tiles and proofs about them.
 const LOG: Rule = Rule::needs(&[LogRead, EventsRead, CommitmentsRead]).or_anonymous(Anonymous::IfLogPublic);
+/// Entry bundles: they show all tenants.
+const BUNDLES: Rule = Rule::operator(&[LogRead]).or_anonymous(Anonymous::IfEntriesPublic);
 const READ: Rule = Rule::needs(&[EventsRead]);
+
 macro_rules! routes {
     ($($method:ident $path:literal as $id:literal in $tag:literal: $summary:literal,
         $rule:expr, [$($parameter:expr),* $(,)?], $request:expr, [$($answer:expr),* $(,)?], $handler:path;)*) => {
@@ -105,6 +119,18 @@ pub(crate) static ROUTES: &[Route] = routes! {
             needed("old", Kind::Number, "Size of the older tree, from 1."),
             query("new", Kind::Number, "Size of the newer tree; the newest signed if left out."),
         ], &[], [ok(&[Json("Consistency")])], proofs::consistency;
+    Get "/v1/outcomes/{index}" as "outcome" in "proofs": "What was decided about the event at a position, and its proof.",
+        READ, [INDEX], &[], [ok(&[Json("OutcomeAnswer")])], outcomes::by_index;
+    Get "/v1/outcomes/proofs/inclusion" as "outcomeInclusionProof" in "proofs": "That an outcome is in the tree of a size (RFC 6962).",
+        LOG, [
+            needed("index", Kind::Number, "Position in the log."),
+            query("size", Kind::Number, "Size of the tree; the newest signed if left out."),
+        ], &[], [ok(&[Json("Inclusion")])], proofs::outcome_inclusion;
+    Get "/v1/outcomes/proofs/consistency" as "outcomeConsistencyProof" in "proofs": "That one tree of outcomes is a prefix of another (RFC 6962).",
+        LOG, [
+            needed("old", Kind::Number, "Size of the older tree, from 1."),
+            query("new", Kind::Number, "Size of the newer tree; the newest signed if left out."),
+        ], &[], [ok(&[Json("Consistency")])], proofs::outcome_consistency;
     Get "/v1/bundle/{index}" as "bundle" in "proofs": "Everything needed to verify an event offline, as one file.",
         READ, [INDEX], &[], [ok(&[Json("Bundle")])], proofs::bundle;
     Get "/v1/proof/{file}" as "tlogProof" in "proofs": "A c2sp.org/tlog-proof@v1 file of an event, against the newest published checkpoint.",
@@ -129,6 +155,43 @@ pub(crate) static ROUTES: &[Route] = routes! {
     Delete "/v1/api-keys/{id}" as "revokeApiKey" in "credentials": "Revoke an API key.",
         Rule::needs(&[CredentialsWrite]), [path("id", Kind::Text, "The key's id, as it is listed.")], &[],
         [ok(&[Json("ApiKeyInfo")])], api_keys::revoke;
+
+    // Plugins.
+    Post "/v1/modules" as "putModule" in "plugins": "Store a plugin's module, by its hash.",
+        Rule::needs(&[ModulesWrite]), [], &[Bytes(WASM)], [created(&[Json("ModuleStored")])], modules::put;
+    Get "/v1/modules/{module}" as "module" in "plugins": "A module's bytes. Operators name any; others also a stream of theirs that runs it.",
+        Rule::needs(&[EventsRead, LogRead]), [
+            path("module", Kind::Text, "BLAKE3 of the module, lower-case hexadecimal."),
+            query("tenant", Kind::Uuid, "The tenant of a stream that runs it."),
+            query("store", Kind::Uuid, "The store of a stream that runs it."),
+        ], &[], [ok(&[Bytes(WASM)])], modules::get;
+    Get "/v1/streams/{tenant}/{store}/plugins" as "plugins" in "plugins": "The plugins of a stream, in install order.",
+        READ, [TENANT, STORE], &[], [ok(&[Json("PluginList")])], plugins::list;
+    Get "/v1/streams/{tenant}/{store}/plugins/{plugin}" as "plugin" in "plugins": "One plugin of a stream.",
+        READ, [TENANT, STORE, PLUGIN], &[], [ok(&[Json("PluginAnswer")])], plugins::one;
+    Post "/v1/streams/{tenant}/{store}/plugins/{plugin}/query" as "queryPlugin" in "plugins": "Ask a plugin, in bytes of its own; it reads the newest applied state.",
+        READ, [TENANT, STORE, PLUGIN], &[Json("PluginJson"), Bytes(OCTETS)], [ok(&[Json("QueryAnswer")])], plugins::query;
+    Get "/v1/streams/{tenant}/{store}/plugins/{plugin}/state/{key}" as "pluginState" in "plugins": "What a plugin holds under a key, or that it holds nothing, and the proof.",
+        READ, [TENANT, STORE, PLUGIN, path("key", Kind::Text, "The key, in lower-case hexadecimal.")], &[],
+        [ok(&[Json("StateAnswer")])], plugins::state;
+    Get "/v1/streams/{tenant}/{store}/plugins/{plugin}/logs" as "pluginLogs" in "plugins": "The newest lines that a plugin logged, oldest first.",
+        READ, [TENANT, STORE, PLUGIN, AFTER_INDEX, LIMIT], &[], [ok(&[Json("LogPage")])], plugins::logs;
+    Get "/v1/effects" as "effects" in "plugins": "Effects that plugins asked for, in order of the log.",
+        READ, [query("after", Kind::Text, "Only effects behind this one, as `next_after` said."), LIMIT], &[],
+        [ok(&[Json("EffectPage")])], plugins::effects;
+    Get "/v1/streams/{tenant}/{store}/openapi.json" as "streamOpenapi" in "plugins": "This description, and the routes that the plugins of a stream declare.",
+        READ, [TENANT, STORE], &[], [ok(&[Json("OpenApi")])], declared::openapi_document;
+    Get "/plugins/{tenant}/{store}/{plugin}/{*path}" as "pluginQuery" in "plugins": "Ask a plugin by a route that it declares as a query.",
+        READ, [TENANT, STORE, PLUGIN, PLUGIN_PATH], &[], [ok(&[Json("PluginJson")])], declared::query;
+    Post "/plugins/{tenant}/{store}/{plugin}/{*path}" as "pluginCommandPost" in "plugins": "Submit one event of the type that a plugin's route declares, and await its outcome.",
+        Rule::needs(&[EventsWrite]), [TENANT, STORE, PLUGIN, PLUGIN_PATH], &[Json("SubmitRequest"), Bytes(FRAMES)],
+        [COMMAND_ANSWERS[0], COMMAND_ANSWERS[1]], declared::post;
+    Put "/plugins/{tenant}/{store}/{plugin}/{*path}" as "pluginCommandPut" in "plugins": "The same, for routes declared with this method.",
+        Rule::needs(&[EventsWrite]), [TENANT, STORE, PLUGIN, PLUGIN_PATH], &[Json("SubmitRequest"), Bytes(FRAMES)],
+        [COMMAND_ANSWERS[0], COMMAND_ANSWERS[1]], declared::put;
+    Delete "/plugins/{tenant}/{store}/{plugin}/{*path}" as "pluginCommandDelete" in "plugins": "The same, for routes declared with this method.",
+        Rule::needs(&[EventsWrite]), [TENANT, STORE, PLUGIN, PLUGIN_PATH], &[Json("SubmitRequest"), Bytes(FRAMES)],
+        [COMMAND_ANSWERS[0], COMMAND_ANSWERS[1]], declared::delete;
 
     // VES surface.
     Post "/api/v1/ves/events/ingest" as "vesIngest" in "ves": "Ingest VES v1 events; each gets a signed VES receipt or its own rejection.",
@@ -176,9 +239,18 @@ pub(crate) static ROUTES: &[Route] = routes! {
         LOG, [path("path", Kind::Text, "`<level>/<index>[.p/<width>]`")], &[],
         [ok(&[Bytes("application/octet-stream")])], log::tile;
     Get "/log/tile/entries/{*path}" as "entryBundle" in "log": "An entry bundle, c2sp.org/tlog-tiles.",
-        Rule::operator(&[LogRead]).or_anonymous(Anonymous::IfEntriesPublic),
-        [path("path", Kind::Text, "`<index>[.p/<width>]`")], &[],
+        BUNDLES, [path("path", Kind::Text, "`<index>[.p/<width>]`")], &[],
         [ok(&[Bytes("application/octet-stream")])], log::entries;
+
+    // The log of outcomes, likewise.
+    Get "/outcomes/checkpoint" as "outcomesCheckpoint" in "log": "The newest published checkpoint of the log of outcomes, a signed note.",
+        LOG, [], &[], [ok(&[Text("text/plain")])], log::outcomes_checkpoint;
+    Get "/outcomes/tile/{*path}" as "outcomesTile" in "log": "A hash tile of the log of outcomes, c2sp.org/tlog-tiles.",
+        LOG, [path("path", Kind::Text, "`<level>/<index>[.p/<width>]`")], &[],
+        [ok(&[Bytes("application/octet-stream")])], log::outcomes_tile;
+    Get "/outcomes/tile/entries/{*path}" as "outcomesEntryBundle" in "log": "A bundle of outcomes, c2sp.org/tlog-tiles.",
+        BUNDLES, [path("path", Kind::Text, "`<index>[.p/<width>]`")], &[],
+        [ok(&[Bytes("application/octet-stream")])], log::outcomes_entries;
 
     // Operation.
     Get "/health" as "health" in "operation": "The process answers.",

@@ -26,8 +26,14 @@ fn example(server: &TestServer, path: &str) -> String {
         .replace("{entity_id}", "ORD-1")
         .replace("{file}", "1.tlog-proof")
         .replace("{id}", &"00".repeat(32))
+        .replace("{module}", &"00".repeat(32))
+        .replace("{plugin}/{*path}", "counter/count/1")
+        .replace("{plugin}", "counter")
+        .replace("{key}", "00")
         .replace("/log/tile/entries/{*path}", "/log/tile/entries/000.p/1")
-        .replace("/log/tile/{*path}", "/log/tile/0/000.p/1");
+        .replace("/log/tile/{*path}", "/log/tile/0/000.p/1")
+        .replace("/outcomes/tile/entries/{*path}", "/outcomes/tile/entries/000.p/1")
+        .replace("/outcomes/tile/{*path}", "/outcomes/tile/0/000.p/1");
     assert!(!filled.contains('{'), "{filled}");
     filled
 }
@@ -39,14 +45,21 @@ fn allowed(method: &str, path: &str) -> &'static [Role] {
         ("GET", "/health" | "/ready") => &Role::ALL,
         ("GET", "/openapi.json" | "/docs") => &Role::ALL,
         ("POST", "/v1/events" | "/api/v1/ves/events/ingest") => &[Agent, Admin],
+        ("POST" | "PUT" | "DELETE", "/plugins/{tenant}/{store}/{plugin}/{*path}") => &[Agent, Admin],
+        ("POST", "/v1/modules") => &[Admin],
+        ("GET", "/v1/modules/{module}") => &[Agent, Reader, Admin, Auditor],
+        ("POST", "/v1/streams/{tenant}/{store}/plugins/{plugin}/query") => &[Agent, Reader, Admin],
         ("GET", "/api/v1/ves/commitments" | "/api/v1/ves/commitments/{batch_id}") => &[Reader, Admin, Anchor],
         ("POST", "/api/v1/ves/commitments") => &[Admin, Anchor],
         ("GET", "/api/v1/ves/proofs/{sequence}") | ("POST", "/api/v1/ves/proofs/verify") => {
             &[Agent, Reader, Admin, Anchor]
         }
         ("GET", "/v1/proofs/inclusion" | "/v1/proofs/consistency" | "/v1/ledger" | "/v1/ladder") => &Role::ALL,
-        ("GET", "/log/checkpoint" | "/log/tile/{*path}") => &Role::ALL,
-        ("GET", "/log/tile/entries/{*path}" | "/metrics") => &[Admin, Auditor],
+        ("GET", "/log/checkpoint" | "/log/tile/{*path}" | "/outcomes/checkpoint" | "/outcomes/tile/{*path}") => {
+            &Role::ALL
+        }
+        ("GET", "/v1/outcomes/proofs/inclusion" | "/v1/outcomes/proofs/consistency") => &Role::ALL,
+        ("GET", "/log/tile/entries/{*path}" | "/outcomes/tile/entries/{*path}" | "/metrics") => &[Admin, Auditor],
         ("POST", "/v1/tenants" | "/v1/api-keys") => &[Admin],
         ("GET", "/v1/api-keys") | ("DELETE", "/v1/api-keys/{id}") => &[Admin],
         ("POST", "/api/v1/agents/keys" | "/api/v1/agents/keys/rotate" | "/api/v1/agents/keys/revoke") => &[Admin],
@@ -172,10 +185,15 @@ async fn the_public_log_is_checkpoints_tiles_and_proofs_and_each_switch_opens_it
         "/v1/ladder",
         "/log/checkpoint",
         "/log/tile/{*path}",
+        "/v1/outcomes/proofs/inclusion",
+        "/v1/outcomes/proofs/consistency",
+        "/outcomes/checkpoint",
+        "/outcomes/tile/{*path}",
     ];
+    let entries = ["/log/tile/entries/{*path}", "/outcomes/tile/entries/{*path}"];
     let cases: [(Public, &[&str]); 4] = [
         (Public { log: true, ..Public::NONE }, &log),
-        (Public { entries: true, ..Public::NONE }, &["/log/tile/entries/{*path}"]),
+        (Public { entries: true, ..Public::NONE }, &entries),
         (Public { metrics: true, ..Public::NONE }, &["/metrics"]),
         (Public { docs: true, ..Public::NONE }, &["/openapi.json", "/docs"]),
     ];

@@ -6,14 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::follower::{Counting, CountingFollower};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 use tally_api::api_key::{Role, StoreIds};
 use tally_api::event::EventEnvelope;
-use tally_core::{Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Sequencer};
+use tally_core::{
+    Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Reader, Sequencer,
+};
 use tally_gateway::{
     ApiKey, ControlSignError, ControlSigner, Credential, CredentialKey, CredentialStore, Environment, Gateway,
-    GatewayConfig, GatewayParts, Limits, MemoryCredentials, Public, Scope,
+    GatewayConfig, GatewayParts, Limits, MemoryCredentials, PluginPort, Public, Scope,
 };
 use tally_protocol::control::ControlEvent;
 use tally_protocol::frame::Frame;
@@ -79,6 +82,9 @@ pub struct Setup {
     pub core: Config,
     pub control: bool,
     pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Applies events; none by default.
+    pub follower: Option<Arc<Counting>>,
+    pub plugins: Option<Arc<dyn PluginPort>>,
 }
 
 impl Setup {
@@ -87,12 +93,18 @@ impl Setup {
         core.publish_interval = Duration::from_millis(10);
         core.commit_interval = Duration::from_secs(3600);
         let config = GatewayConfig { environment: Environment::Live, public: Public::NONE, limits: Limits::standard() };
-        Self { config, core, control: true, tls: None }
+        Self { config, core, control: true, tls: None, follower: None, plugins: None }
     }
 
     /// Nothing is synced but what the test submits, so that a failing sync is that one.
     pub fn without_publishing(mut self) -> Self {
         self.core.publish_interval = Duration::from_secs(3600);
+        self
+    }
+
+    /// With outcomes, made by this follower.
+    pub fn followed_by(mut self, counting: &Arc<Counting>) -> Self {
+        self.follower = Some(Arc::clone(counting));
         self
     }
 
@@ -139,7 +151,11 @@ impl TestServer {
             fence: Box::new(TestFence::default()),
             genesis: GenesisSource::Create(ledger.genesis.clone()),
         };
-        let sequencer = Sequencer::start(setup.core, parts).unwrap();
+        let sequencer = match &setup.follower {
+            Some(counting) => Sequencer::start_followed(setup.core, parts, CountingFollower::new(counting)),
+            None => Sequencer::start(setup.core, parts),
+        };
+        let sequencer = sequencer.unwrap();
         let credentials = Arc::new(MemoryCredentials::default());
         let signer = RootSigner { root: ledger.root.clone(), next: AtomicU64::new(0), clock: Arc::clone(&clock) };
         let environment = setup.config.environment;
@@ -151,7 +167,7 @@ impl TestServer {
             credentials: Arc::clone(&credentials) as Arc<dyn CredentialStore>,
             credential_key: CredentialKey::new(CREDENTIAL_KEY),
             control: setup.control.then(|| Arc::new(signer) as Arc<dyn ControlSigner>),
-            plugins: None,
+            plugins: setup.plugins,
             config: setup.config,
         })
         .unwrap();
@@ -303,6 +319,17 @@ impl TestServer {
         let reader = self.sequencer.as_ref().unwrap().reader();
         let mut ladder = reader.subscribe();
         ladder.wait_for(|ladder| ladder.published == ladder.signed).await.unwrap();
+    }
+
+    pub fn reader(&self) -> Reader {
+        self.sequencer.as_ref().unwrap().reader()
+    }
+
+    /// Waits until everything that is signed is applied.
+    pub async fn applied(&self) {
+        let mut ladder = self.reader().subscribe();
+        let caught_up = ladder.wait_for(|ladder| ladder.applied == ladder.signed);
+        tokio::time::timeout(Duration::from_secs(20), caught_up).await.expect("events are applied").unwrap();
     }
 
     /// How many entries the core has ordered.

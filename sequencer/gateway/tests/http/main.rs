@@ -3,13 +3,19 @@
 
 mod auth;
 mod client;
+mod client_plugins;
 mod common;
+mod declared;
 mod feed;
+mod follower;
 mod hostile;
 mod injection;
 mod keys;
 mod log;
 mod operation;
+mod outcomes;
+mod plugins;
+mod port;
 mod reads;
 mod schema;
 mod submit;
