@@ -214,7 +214,7 @@ impl<'w, L: Loader> Work<'w, L> {
             PluginEvent::Removed { .. } => {
                 self.registry.remove(&target, &plugin);
                 let nothing = Arc::new(BTreeMap::<bytes::Bytes, bytes::Bytes>::new());
-                let space = Space { overlay: Arc::new(Overlay::new(nothing)), cleared: true };
+                let space = Space { overlay: Arc::new(Overlay::sized(nothing, 0)), cleared: true };
                 self.spaces.insert((target, plugin), space);
             }
             PluginEvent::Submitted(_) | PluginEvent::Reviewed { .. } => {}
@@ -278,14 +278,16 @@ impl<'w, L: Loader> Work<'w, L> {
         let started = call(instance, &mut space.overlay, from, binding, &mut lines)?;
         self.made.lines(index, place.0, &place.1, lines);
         if started.code.is_accepted() {
-            self.registry.begin(&place.0, binding.clone(), contract);
+            let bytes = writable(&mut space.overlay)?.bytes()?;
+            self.registry.begin(&place.0, binding.clone(), contract, bytes);
         }
         Ok(started)
     }
 
     fn open_space(&mut self, place: &Place) -> Result<(), HostError> {
         if !self.spaces.contains_key(place) {
-            let overlay = Arc::new(Overlay::new(self.states.view(&place.0, &place.1)?));
+            let bytes = self.registry.find(&place.0, &place.1).map_or(0, |bound| bound.standing().state_bytes);
+            let overlay = Arc::new(Overlay::sized(self.states.view(&place.0, &place.1)?, bytes));
             self.spaces.insert(place.clone(), Space { overlay, cleared: false });
         }
         Ok(())
@@ -312,7 +314,7 @@ impl<'w, L: Loader> Work<'w, L> {
             self.outcomes[*position].bindings = run.event(at, &mut self.made)?;
         }
         for runner in run.into_runners() {
-            self.put_back(stream, runner);
+            self.put_back(stream, runner)?;
         }
         Ok(())
     }
@@ -345,15 +347,16 @@ impl<'w, L: Loader> Work<'w, L> {
         Ok(runners)
     }
 
-    fn put_back(&mut self, stream: &Stream, runner: Runner<'_, L::Machine>) {
-        let end = runner.end();
-        if let Some((status, failures)) = end.standing {
-            self.registry.set_failures(stream, &end.plugin, status, failures);
+    fn put_back(&mut self, stream: &Stream, runner: Runner<'_, L::Machine>) -> Result<(), HostError> {
+        let end = runner.end()?;
+        if let Some(counted) = end.standing {
+            self.registry.set_counted(stream, &end.plugin, counted);
             self.made.touched.insert((*stream, end.plugin.clone()));
         }
         if let Some(space) = self.spaces.get_mut(&(*stream, end.plugin)) {
             space.overlay = end.overlay;
         }
+        Ok(())
     }
 
     fn finish(self) -> Result<Applied, HostError> {
@@ -419,7 +422,7 @@ fn call<M: Machine>(
         calls += 1;
         gas = gas.saturating_add(chunk.gas);
         lines.extend(chunk.log);
-        writable(overlay)?.extend(&chunk.writes);
+        writable(overlay)?.extend(&chunk.writes, chunk.grown);
         if !chunk.again {
             break chunk.code;
         }

@@ -3,13 +3,16 @@
 //! Takes bytes an author shipped and a profile; gives a [`Program`] that runs any number of instances, each in a store of
 //! its own from the pool. Everything the profile leaves out is off here a second time. Fuel and native stack are a second wall:
 //! they are wide enough that the counted ones stand first, and if they do not, the host stops rather than decides.
+//! So it is with time: no clock is read here, but a node that has one calls [`Ticker::tick`] evenly, and a guest that one
+//! event or call keeps busy for [`DEADLINE_TICKS`] of them stops the host. Time never decides an outcome.
 
 use std::sync::Arc;
 
 use tally_protocol::hash::{self, ModuleHash};
 use wasmtime::{
-    Caller, Config, Engine as Wasmtime, Error, Extern, Global, InstanceAllocationStrategy, InstancePre, Linker, Memory,
-    Module, OptLevel, PoolingAllocationConfig, ResourceLimiter, Store, Strategy, Trap, TypedFunc, Val, WasmFeatures,
+    AsContextMut, Caller, Config, Engine as Wasmtime, Error, Extern, Global, InstanceAllocationStrategy, InstancePre,
+    Linker, Memory, Module, OptLevel, PoolingAllocationConfig, ResourceLimiter, Store, Strategy, Trap, TypedFunc, Val,
+    WasmFeatures,
 };
 
 use crate::abi::v1::{self, Answer, Entry, Guest};
@@ -28,6 +31,10 @@ const FUEL_SLACK: u64 = 10_000;
 /// Native stack: eight times the largest counted stack.
 const NATIVE_STACK_BYTES: usize = 1024 * 1024;
 
+/// Ticks that one event, or one call of any other export, may last. A node ticks every 200 ms, so it is ten seconds: five
+/// hundred times what the largest gas limit takes.
+pub const DEADLINE_TICKS: u64 = 50;
+
 /// How code is compiled. Makes no difference to any outcome, which a test holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Optimisation {
@@ -42,6 +49,19 @@ pub enum Optimisation {
 pub struct Engine {
     wasmtime: Wasmtime,
     linker: Arc<Linker<Room>>,
+    deadline_ticks: u64,
+}
+
+/// What the guard of wall time counts by. Whoever owns a clock holds one and calls it evenly, from a thread of its own:
+/// an engine that nobody ticks for has no deadline.
+#[derive(Clone)]
+pub struct Ticker(Wasmtime);
+
+impl Ticker {
+    /// Time goes on.
+    pub fn tick(&self) {
+        self.0.increment_epoch();
+    }
 }
 
 impl Engine {
@@ -50,10 +70,24 @@ impl Engine {
     /// # Errors
     /// The machine cannot give the pool.
     pub fn new(instances: u32, optimisation: Optimisation) -> Result<Self, HostError> {
+        Self::with_deadline(instances, optimisation, DEADLINE_TICKS)
+    }
+
+    /// [`Engine::new`] with another deadline.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_deadline(instances: u32, optimisation: Optimisation, deadline_ticks: u64) -> Result<Self, HostError> {
         let wasmtime = Wasmtime::new(&config(instances, optimisation)).map_err(engine)?;
         let mut linker = Linker::new(&wasmtime);
         link(&mut linker).map_err(engine)?;
-        Ok(Self { wasmtime, linker: Arc::new(linker) })
+        Ok(Self { wasmtime, linker: Arc::new(linker), deadline_ticks })
+    }
+
+    /// The hand of its clock.
+    #[must_use]
+    pub fn ticker(&self) -> Ticker {
+        Ticker(self.wasmtime.clone())
     }
 
     /// Validates, instruments, validates again, compiles.
@@ -66,7 +100,8 @@ impl Engine {
         validate_again(&instrumented)?;
         let module = Module::from_binary(&self.wasmtime, &instrumented).map_err(engine)?;
         let instance = self.linker.instantiate_pre(&module).map_err(engine)?;
-        Ok(Program { wasmtime: self.wasmtime.clone(), instance, module: hash::module(wasm) })
+        let (wasmtime, deadline_ticks) = (self.wasmtime.clone(), self.deadline_ticks);
+        Ok(Program { wasmtime, instance, module: hash::module(wasm), deadline_ticks })
     }
 }
 
@@ -81,6 +116,7 @@ fn config(instances: u32, optimisation: Optimisation) -> Config {
     config.wasm_features(WasmFeatures::all(), false);
     config.wasm_features(FEATURES, true);
     config.consume_fuel(true);
+    config.epoch_interruption(true);
     config.max_wasm_stack(NATIVE_STACK_BYTES);
     config.memory_init_cow(true);
     let memory_bytes = usize::try_from(Limits::CAPS.memory_pages * PAGE_BYTES).unwrap_or(usize::MAX);
@@ -112,6 +148,7 @@ pub struct Program {
     wasmtime: Wasmtime,
     instance: InstancePre<Room>,
     module: ModuleHash,
+    deadline_ticks: u64,
 }
 
 impl Machine for Program {
@@ -120,7 +157,15 @@ impl Machine for Program {
     }
 
     fn enter(&self, session: Session, entry: Entry<'_>) -> (Session, Result<Answer, Stop>) {
-        let room = Room { session, doors: None, allocate: None, host_memory_failed: false, growth_allowed: false };
+        let deadline_ticks = self.deadline_ticks;
+        let room = Room {
+            session,
+            doors: None,
+            allocate: None,
+            deadline_ticks,
+            host_memory_failed: false,
+            growth_allowed: false,
+        };
         let mut store = Store::new(&self.wasmtime, room);
         store.limiter(|room| room);
         let answer = self.enter_store(&mut store, entry);
@@ -153,6 +198,7 @@ struct Room {
     session: Session,
     doors: Option<Doors>,
     allocate: Option<Arc<Allocate>>,
+    deadline_ticks: u64,
     host_memory_failed: bool,
     growth_allowed: bool,
 }
@@ -194,6 +240,7 @@ fn stopped(room: &mut Room, gas: i64, stack: i32, error: &Error) -> Stop {
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => Stop::Host(HostError::SecondWall("fuel")),
         Some(Trap::StackOverflow) => Stop::Host(HostError::SecondWall("native stack")),
+        Some(Trap::Interrupt) => Stop::Host(HostError::Deadline),
         Some(_) => Stop::Code(v1::trapped(gas, stack)),
         None => Stop::Host(HostError::Engine(format!("{error:?}"))),
     }
@@ -240,6 +287,8 @@ macro_rules! common_doors {
 
         fn refill(&mut self, gas: i64) -> Result<(), Stop> {
             self.set_gas(gas);
+            let ticks = self.$field.data().deadline_ticks;
+            self.$field.as_context_mut().set_epoch_deadline(ticks);
             let fuel = u64::try_from(gas).unwrap_or(0).saturating_mul(FUEL_PER_GAS).saturating_add(FUEL_SLACK);
             self.$field.set_fuel(fuel).map_err(|error| Stop::Host(engine(error)))
         }

@@ -142,6 +142,10 @@ pub enum HostError {
     /// may come of it.
     #[error("the engine's {0} ran out before the counted one")]
     SecondWall(&'static str),
+    /// A guest was at one event, or at one call, for longer than the guard of wall time allows. No outcome comes of it:
+    /// another machine would say something else.
+    #[error("a guest ran past the deadline of wall time")]
+    Deadline,
     /// The host could not give memory that the limit allows.
     #[error("the host ran out of memory for a guest")]
     HostMemory,

@@ -53,6 +53,8 @@ pub struct Chunk {
     pub gas: u64,
     /// What it wrote; empty unless accepted.
     pub writes: Vec<Write>,
+    /// By how many bytes that let the plugin's state grow.
+    pub grown: i64,
     /// Its log lines.
     pub log: Vec<LogLine>,
 }
@@ -176,8 +178,8 @@ impl<M: Machine> Instance<M> {
             _ => (OutcomeCode::BadOutput, false),
         };
         let gas = session.call_gas(&code);
-        let (writes, log) = session.close_call(code == OutcomeCode::Accepted);
-        Ok(Chunk { code, again, gas, writes, log })
+        let (writes, grown, log) = session.close_call(code == OutcomeCode::Accepted);
+        Ok(Chunk { code, again, gas, writes, grown, log })
     }
 
     /// Answers a request from a state that it cannot change.
@@ -215,7 +217,7 @@ impl<M: Machine> Instance<M> {
         let mut session = Session::new(Arc::clone(&self.grant), mode, state);
         session.open_call();
         let (mut session, answer) = self.machine.enter(session, entry);
-        let (_, log) = session.close_call(false);
+        let (_, _, log) = session.close_call(false);
         match answer {
             Ok(Answer::Bytes(bytes)) => Ok((bytes, log)),
             Ok(Answer::Number(_)) => Err(AskError::Guest(OutcomeCode::BadOutput)),

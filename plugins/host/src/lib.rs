@@ -37,3 +37,4 @@ pub mod delta;
 pub mod memory;
 pub mod registry;
 pub mod replay;
+pub mod report;

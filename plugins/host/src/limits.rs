@@ -98,6 +98,10 @@ limits! {
     range_rows = 1_000, at most 10_000;
     /// Bytes that one range or one `get_many` may give.
     range_bytes = 262_144, at most 4_194_304;
+    /// Calls of the host for one event, one call of `init` or `migrate`, or one query; `next` is not counted.
+    host_calls = 16_384, at most 131_072;
+    /// Bytes of all keys and values of the plugin in one stream; a write that lets them grow beyond it is not made.
+    state_bytes = 1_073_741_824, at most 68_719_476_736;
     /// Events that one instance may see before the host cuts.
     events_per_instance = 4_096, at most 4_096;
 }

@@ -2,7 +2,8 @@
 //!
 //! Takes writes and reads; gives values and ranges as if the writes were in the base. [`Overlay::begin`] opens an event;
 //! [`Overlay::commit`] gives its write set in key order, [`Overlay::rollback`] undoes it: the journal holds, for each key
-//! the event touched, what the overlay held before. Nothing here fails but reads of the base.
+//! the event touched, what the overlay held before. Beside it goes how many bytes the space holds, which is a function of
+//! its rows: each write is held against the row it replaces. Nothing here fails but reads of the base.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -21,13 +22,39 @@ pub struct Overlay {
     written: BTreeMap<Bytes, Option<Bytes>>,
     /// For each key that the open event touched: what was written before, if anything was.
     journal: BTreeMap<Bytes, Option<Option<Bytes>>>,
+    /// Bytes of the base's rows, once somebody asked.
+    base_bytes: Option<u64>,
+    /// By how much the writes let the space grow, and by how much those before the open event did.
+    grown: i64,
+    grown_before: i64,
+    /// Keys of the base that were read last, and the bytes of their rows: most writes follow a read of their key.
+    seen: Vec<(Bytes, u64)>,
+    seen_next: usize,
 }
+
+/// How many rows of the base are remembered by their bytes.
+const SEEN_MAX: usize = 16;
 
 impl Overlay {
     /// Nothing written yet.
     #[must_use]
-    pub fn new(base: Arc<dyn StateView>) -> Self {
-        Self { base, written: BTreeMap::new(), journal: BTreeMap::new() }
+    pub const fn new(base: Arc<dyn StateView>) -> Self {
+        Self {
+            base,
+            written: BTreeMap::new(),
+            journal: BTreeMap::new(),
+            base_bytes: None,
+            grown: 0,
+            grown_before: 0,
+            seen: Vec::new(),
+            seen_next: 0,
+        }
+    }
+
+    /// Nothing written yet, over a base of so many bytes.
+    #[must_use]
+    pub fn sized(base: Arc<dyn StateView>, bytes: u64) -> Self {
+        Self { base_bytes: Some(bytes), ..Self::new(base) }
     }
 
     /// Opens a savepoint; what an event left open is undone.
@@ -37,6 +64,7 @@ impl Overlay {
 
     /// Keeps the open event's writes and gives them: each key once, in order.
     pub fn commit(&mut self) -> Vec<Write> {
+        self.grown_before = self.grown;
         let touched = core::mem::take(&mut self.journal);
         touched
             .into_keys()
@@ -49,6 +77,7 @@ impl Overlay {
 
     /// Undoes the open event's writes.
     pub fn rollback(&mut self) {
+        self.grown = self.grown_before;
         for (key, before) in core::mem::take(&mut self.journal) {
             match before {
                 Some(value) => self.written.insert(key, value),
@@ -69,21 +98,81 @@ impl Overlay {
         self.journal.contains_key(key)
     }
 
-    /// Writes a key, or deletes it.
-    pub fn write(&mut self, key: Bytes, value: Option<Bytes>) {
+    /// By how many bytes the open event let the space grow.
+    #[must_use]
+    pub const fn growth(&self) -> i64 {
+        self.grown.saturating_sub(self.grown_before)
+    }
+
+    /// Bytes of all keys and values, with what was written.
+    ///
+    /// # Errors
+    /// The base could not be read.
+    pub fn bytes(&mut self) -> Result<u64, StateError> {
+        let base = match self.base_bytes {
+            Some(bytes) => bytes,
+            None => *self.base_bytes.insert(self.base.bytes()?),
+        };
+        Ok(base.saturating_add_signed(self.grown))
+    }
+
+    /// Writes a key, or deletes it; gives by how many bytes the space grew.
+    ///
+    /// # Errors
+    /// The base could not be read.
+    pub fn write(&mut self, key: Bytes, value: Option<Bytes>) -> Result<i64, StateError> {
+        let held = match self.written.get(&key) {
+            Some(before) => row_bytes(&key, before.as_deref()),
+            None => self.held_by_base(&key)?,
+        };
+        let grown = row_bytes(&key, value.as_deref()).cast_signed().saturating_sub(held.cast_signed());
+        self.grown = self.grown.saturating_add(grown);
+        self.put(key, value);
+        Ok(grown)
+    }
+
+    fn put(&mut self, key: Bytes, value: Option<Bytes>) {
         let before = self.written.insert(key.clone(), value);
         self.journal.entry(key).or_insert(before);
     }
 
-    /// Writes these keys.
-    pub fn extend(&mut self, writes: &[Write]) {
+    fn held_by_base(&self, key: &Bytes) -> Result<u64, StateError> {
+        match self.seen.iter().find(|(seen, _)| seen == key) {
+            Some((_, bytes)) => Ok(*bytes),
+            None => Ok(row_bytes(key, self.base.get(key)?.as_deref())),
+        }
+    }
+
+    /// Reads a key that may be written soon.
+    ///
+    /// # Errors
+    /// The base could not be read.
+    pub fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
+        if let Some(value) = self.written.get(key) {
+            return Ok(value.clone());
+        }
+        let value = self.base.get(key)?;
+        let seen = (Bytes::copy_from_slice(key), row_bytes(key, value.as_deref()));
+        match self.seen.get_mut(self.seen_next) {
+            Some(place) => *place = seen,
+            None => self.seen.push(seen),
+        }
+        self.seen_next = (self.seen_next + 1) % SEEN_MAX;
+        Ok(value)
+    }
+
+    /// Writes these keys, which let the space grow by so much.
+    pub fn extend(&mut self, writes: &[Write], grown: i64) {
+        self.grown = self.grown.saturating_add(grown);
         for (key, value) in writes {
-            self.write(key.clone(), value.clone());
+            self.put(key.clone(), value.clone());
         }
     }
 
     /// Takes over what was decided elsewhere, past any savepoint.
-    pub fn absorb(&mut self, writes: &[Write]) {
+    pub fn absorb(&mut self, writes: &[Write], grown: i64) {
+        self.grown = self.grown.saturating_add(grown);
+        self.grown_before = self.grown_before.saturating_add(grown);
         for (key, value) in writes {
             self.written.insert(key.clone(), value.clone());
         }
@@ -146,8 +235,18 @@ impl Overlay {
     }
 }
 
+/// Bytes of a row; none if there is no value.
+fn row_bytes(key: &[u8], value: Option<&[u8]>) -> u64 {
+    value.map_or(0, |value| (key.len() + value.len()) as u64)
+}
+
 /// A range in which every session sees what those before it left.
 impl StateView for Overlay {
+    fn bytes(&self) -> Result<u64, StateError> {
+        let base = self.base_bytes.map_or_else(|| self.base.bytes(), Ok)?;
+        Ok(base.saturating_add_signed(self.grown))
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
         Self::get(self, key)
     }

@@ -11,16 +11,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tally_protocol::control::ControlError;
-use tally_protocol::hash::LedgerId;
-use tally_protocol::id::{Index, PluginId, Sequence, Stream};
+use tally_protocol::hash::{LedgerId, ReportHash};
+use tally_protocol::id::{Index, PluginId, Stream};
 use tally_protocol::plugin_event::{Binding, PluginEvent};
 use tally_protocol::plugin_life::{Agents, Installed, LifeRefusal, Moment, PluginRegister, ReleaseStatus};
-use tally_protocol::release::Review;
+use tally_protocol::release::{Decision, Review, Version};
 
 use crate::engine::{Engine, Program};
 use crate::error::HostError;
 use crate::instance::{Instance, Machine};
 use crate::limits::Limits;
+use crate::report::Report;
 use crate::session::{Event, Grant};
 use crate::state::StateError;
 
@@ -32,7 +33,7 @@ pub use standing::{QUARANTINE_FAILURES, QUARANTINE_SPAN, Standing, Status};
 
 pub(crate) use load::limits_of;
 use load::{Programs, contract};
-pub(crate) use standing::count_failure;
+pub(crate) use standing::{Counted, count_failure};
 
 /// Where modules lie.
 pub trait Modules {
@@ -127,6 +128,28 @@ pub enum Refused {
     Life(#[from] LifeRefusal),
 }
 
+/// Why a review may not come into the log.
+#[derive(Debug, thiserror::Error)]
+pub enum ReviewError {
+    /// It names another report than the release's.
+    #[error("the review names another report; the release's is {computed}")]
+    Report {
+        /// What it has to name.
+        computed: ReportHash,
+    },
+    /// It names another number of findings that block.
+    #[error("the report has {computed} findings that block, and the review names {named}")]
+    Blocking {
+        /// What it has to name.
+        computed: u32,
+        /// What it names.
+        named: u32,
+    },
+    /// There is no report.
+    #[error(transparent)]
+    Host(#[from] HostError),
+}
+
 /// Ready to run, for one range.
 pub(crate) struct Ready<M> {
     pub(crate) instance: Instance<M>,
@@ -218,6 +241,35 @@ impl<L: Loader> Registry<L> {
         self.load_approved(stream, binding).map(|_| ())
     }
 
+    /// What the machine has to say about a release of a registry, whatever became of it.
+    ///
+    /// # Errors
+    /// The registry has no such release, its module is missing or another, or the host cannot go on.
+    pub fn report(&self, registry: &Stream, plugin: &PluginId, version: Version) -> Result<Report, HostError> {
+        let record = self.register.release(registry, plugin, version);
+        let record = record.ok_or_else(|| HostError::Release(plugin.clone()))?;
+        load::report(&self.loader, self.modules.as_ref(), self.ledger, record)
+    }
+
+    /// Holds a review against the report that this host makes: for the door, before the review is in the log. Only an
+    /// approval is held, because whoever refuses or revokes needs no machine to agree.
+    ///
+    /// # Errors
+    /// The review names another report or another number of findings that block, or there is no report.
+    pub fn vet_review(&self, registry: &Stream, review: &Review) -> Result<(), ReviewError> {
+        if review.decision != Decision::Approved {
+            return Ok(());
+        }
+        let report = self.report(registry, &review.plugin, review.version)?;
+        if report.hash() != review.report {
+            return Err(ReviewError::Report { computed: report.hash() });
+        }
+        if report.blocking() != review.blocking {
+            return Err(ReviewError::Blocking { computed: report.blocking(), named: review.blocking });
+        }
+        Ok(())
+    }
+
     /// A running binding's program, to ask it things; none if it does not run.
     ///
     /// # Errors
@@ -272,9 +324,10 @@ impl<L: Loader> Registry<L> {
     }
 
     /// Its `init` or `migrate` was accepted: it runs as this.
-    pub(crate) fn begin(&mut self, stream: &Stream, binding: Binding, contract: Arc<Contract>) {
+    pub(crate) fn begin(&mut self, stream: &Stream, binding: Binding, contract: Arc<Contract>, state_bytes: u64) {
         if let Some(bound) = self.find_mut(stream, &binding.plugin.clone()) {
             bound.standing.begin(binding);
+            bound.standing.state_bytes = state_bytes;
             bound.contract = Some(contract);
         }
     }
@@ -286,9 +339,11 @@ impl<L: Loader> Registry<L> {
     }
 
     /// What a range counted.
-    pub(crate) fn set_failures(&mut self, stream: &Stream, plugin: &PluginId, status: Status, failures: Vec<Sequence>) {
+    pub(crate) fn set_counted(&mut self, stream: &Stream, plugin: &PluginId, counted: Counted) {
         if let Some(bound) = self.find_mut(stream, plugin) {
-            (bound.standing.status, bound.standing.failures) = (status, failures);
+            let Counted { status, failures, state_bytes } = counted;
+            let standing = &mut bound.standing;
+            (standing.status, standing.failures, standing.state_bytes) = (status, failures, state_bytes);
         }
     }
 

@@ -137,6 +137,8 @@ pub struct BindingStep {
     pub gas: u64,
     /// What it wrote, each key once, in order; empty unless accepted.
     pub writes: Vec<Write>,
+    /// By how many bytes that let the plugin's state grow.
+    pub grown: i64,
     /// Its derived events; empty unless accepted.
     pub emits: Vec<Emit>,
     /// Its effects; empty unless accepted.
@@ -267,6 +269,8 @@ pub struct Session {
     pub(crate) record: Vec<u8>,
     /// What `init` or `migrate` left of its gas.
     pub(crate) gas_left: i64,
+    /// Calls of the host since the gas was filled.
+    pub(crate) host_calls: u64,
 }
 
 impl Session {
@@ -287,6 +291,7 @@ impl Session {
             ended: false,
             record: Vec::new(),
             gas_left: 0,
+            host_calls: 0,
         }
     }
 
@@ -385,11 +390,17 @@ impl Session {
     fn settle_as(&mut self, open: Open, code: OutcomeCode, used: u64) {
         let keeps = code == OutcomeCode::Accepted;
         let gas = if code.is_failure() { self.gas_limit() } else { used };
-        let writes = if keeps { self.overlay.commit() } else { Vec::new() };
-        self.overlay.rollback();
+        let (writes, grown) = self.close_savepoint(keeps);
         let (emits, effects) = if keeps { (open.emits, open.effects) } else { (Vec::new(), Vec::new()) };
         let (index, fresh, log, calls) = (open.index, open.fresh, open.log, (open.ids, open.effect_calls));
-        self.settled.push(BindingStep { index, fresh, code, gas, writes, emits, effects, log, calls });
+        self.settled.push(BindingStep { index, fresh, code, gas, writes, grown, emits, effects, log, calls });
+    }
+
+    /// What the open event wrote, if it is kept, and by how many bytes that let the state grow.
+    fn close_savepoint(&mut self, keep: bool) -> (Vec<Write>, i64) {
+        let kept = if keep { (self.overlay.growth(), self.overlay.commit()) } else { (0, Vec::new()) };
+        self.overlay.rollback();
+        (kept.1, kept.0)
     }
 
     /// The instance came to its end: `run` returned, or it was stopped.
@@ -417,11 +428,10 @@ impl Session {
         if code.is_failure() { limit } else { limit.saturating_sub(u64::try_from(self.gas_left).unwrap_or(0)) }
     }
 
-    /// Ends a call of `init` or `migrate`: what it wrote if it is kept, and its log.
-    pub(crate) fn close_call(&mut self, keep: bool) -> (Vec<Write>, Vec<LogLine>) {
-        let writes = if keep { self.overlay.commit() } else { Vec::new() };
-        self.overlay.rollback();
-        (writes, self.open.take().map(|open| open.log).unwrap_or_default())
+    /// Ends a call of `init` or `migrate`: what it wrote if it is kept, by how much its state grew, and its log.
+    pub(crate) fn close_call(&mut self, keep: bool) -> (Vec<Write>, i64, Vec<LogLine>) {
+        let (writes, grown) = self.close_savepoint(keep);
+        (writes, grown, self.open.take().map(|open| open.log).unwrap_or_default())
     }
 
     /// Adds a line to the log, cut where its room ends, without control characters.

@@ -26,7 +26,29 @@ pub trait StateView: Send + Sync {
     /// # Errors
     /// The state could not be read.
     fn range(&self, start: &[u8], end: Option<&[u8]>, limit: usize, reverse: bool) -> Result<Vec<Row>, StateError>;
+
+    /// Bytes of all keys and values. Reads the whole space where nobody counted: apply does, in the standing.
+    ///
+    /// # Errors
+    /// The state could not be read.
+    fn bytes(&self) -> Result<u64, StateError> {
+        let (mut bytes, mut start) = (0_u64, Bytes::new());
+        loop {
+            let rows = self.range(&start, None, SCAN_ROWS, false)?;
+            for (key, value) in &rows {
+                bytes = bytes.saturating_add((key.len() + value.len()) as u64);
+            }
+            match rows.last() {
+                // The next key in order is this one with a zero behind it.
+                Some((key, _)) if rows.len() == SCAN_ROWS => start = Bytes::from([key, &[0][..]].concat()),
+                _ => return Ok(bytes),
+            }
+        }
+    }
 }
+
+/// Rows of a page of [`StateView::bytes`].
+const SCAN_ROWS: usize = 1_024;
 
 /// The spaces of all plugins in all streams, as of one moment: that before a range.
 pub trait States {

@@ -312,6 +312,42 @@ fn a_plugin_event_that_the_state_does_not_allow_changes_nothing() {
     assert_eq!(run.count(stream(1), "p"), 1);
 }
 
+/// Writes a row of 14 bytes at each event; 40 bytes of state, if it says nothing else.
+fn filling(version: &str, limits: &str) -> Vec<u8> {
+    let run = r#"
+      (func (export "run")
+        (loop $next_event
+          (call $next (i32.const 16))
+          (if (i32.load (i32.const 16)) (then
+            (i32.store16 (i32.const 2050) (call $sequence))
+            (call $kv_set (i32.const 2048) (i32.const 4) (i32.const 4096) (i32.const 10))
+            (call $accept) (br $next_event)))))"#;
+    plugin(&manifest("p", version, 1, &["thing.*"], limits), run)
+}
+
+#[test]
+fn state_grows_to_its_limit_and_no_further_until_the_limit_rises_or_the_state_goes() {
+    let mut world = World::new();
+    let (small, large) = (filling("1.0.0", r#"{"state_bytes":40}"#), filling("1.1.0", r#"{"state_bytes":60}"#));
+    let (small, large) = (world.publish(&small), world.publish(&large));
+    world.install(stream(1), &small);
+    let first: Vec<_> = (0..4).map(|_| thing(&mut world)).collect();
+    world.upgrade(stream(1), &large);
+    let second: Vec<_> = (0..3).map(|_| thing(&mut world)).collect();
+    world.stop(stream(1), "p", true);
+    world.install(stream(1), &large);
+    let third: Vec<_> = (0..5).map(|_| thing(&mut world)).collect();
+    let run = run(&world);
+    let codes = |indexes: &[tally_protocol::id::Index]| -> Vec<String> {
+        indexes.iter().flat_map(|index| run.codes(*index)).collect()
+    };
+    let (accepted, full) = ("p accepted", "p limit(state_bytes)");
+    assert_eq!(codes(&first), [accepted, accepted, full, full]);
+    assert_eq!(codes(&second), [accepted, accepted, full]);
+    assert_eq!(codes(&third), [accepted, accepted, accepted, accepted, full]);
+    assert_eq!(run.registry.bindings(&stream(1))[0].standing().state_bytes, 56);
+}
+
 #[test]
 fn a_restart_from_standings_goes_on_as_if_there_had_been_none() {
     let mut world = world(&[stream(1), stream(2)], [2, 0, 1]);

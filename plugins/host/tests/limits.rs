@@ -3,9 +3,19 @@
 
 mod common;
 
-use common::host::{State, Trio, at_second, codes, event, events, fails_alone, fresh, looped, passes, steps_of};
-use tally_plugin_host::instance::Cuts;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::host::{
+    State, Trio, at_second, codes, event, events, fails_alone, fresh, grant, guest, looped, passes, steps_of,
+};
+use tally_plugin_host::engine::{Engine, Optimisation, Ticker};
+use tally_plugin_host::error::HostError;
+use tally_plugin_host::instance::{Cuts, Instance};
 use tally_plugin_host::limits::Limits;
+use tally_plugin_host::state::{Row, StateError, StateView};
 
 /// Sets `count` keys of three bytes to nothing.
 fn sets(count: u32, value_bytes: u32) -> String {
@@ -175,6 +185,111 @@ fn a_long_log_is_cut_and_is_no_failure() {
     // What a terminal would obey is not passed on.
     assert!(step.log.iter().all(|line| !line.text.chars().any(char::is_control)));
     fails_alone("(call $log (i32.const 4) (i32.const 0) (i32.const 0))", "bad_output");
+}
+
+#[test]
+fn host_calls() {
+    // Counting and accepting are three calls; `next` is none.
+    let log = "(call $log (i32.const 1) (i32.const 0) (i32.const 0))";
+    passes(&repeat(16_384 - 3, log));
+    fails_alone(&repeat(16_384 - 2, log), "limit(host_calls)");
+    // Each event, and each call of `init`, has all of them.
+    let limits = Limits { host_calls: 4, ..Limits::default() };
+    let steps = Trio::new(&looped("(call $add_to_count)"), limits).apply(events(9), &State::new(), Cuts::Live).unwrap();
+    assert_eq!(codes(&steps), ["accepted"; 9]);
+    for (calls, code) in [(4, "accepted"), (5, "limit(host_calls)")] {
+        let init = format!(
+            "(func (export \"init\") (param i32 i32) (result i32) (local $i i32) {} (i32.const 0))",
+            repeat(calls, log)
+        );
+        let none: Arc<dyn StateView> = Arc::new(State::new());
+        let trio = Trio::new(&guest(&init), limits);
+        let chunk = trio.each(
+            |speed| speed.init(b"{}", Arc::clone(&none)).unwrap(),
+            |second| second.init(b"{}", Arc::clone(&none)).unwrap(),
+        );
+        assert_eq!(chunk.code.to_string(), code);
+    }
+}
+
+#[test]
+fn state_bytes() {
+    // The count has 15 bytes; a value of 81 under a key of four makes a hundred.
+    let set =
+        |bytes: u32| format!("(call $kv_set (i32.const 1104) (i32.const 4) (i32.const 4096) (i32.const {bytes}))");
+    let delete = "(call $kv_delete (i32.const 1104) (i32.const 4))";
+    let limits = Limits { state_bytes: 100, ..Limits::default() };
+    let run = |work: &str, state: &State| {
+        let steps = Trio::new(&at_second(work), limits).apply(events(3), state, Cuts::Live).unwrap();
+        (codes(&steps)[1].clone(), steps[1].grown)
+    };
+    let empty = State::new();
+    assert_eq!(run(&set(81), &empty), ("accepted".to_owned(), 85));
+    assert_eq!(run(&set(82), &empty), ("limit(state_bytes)".to_owned(), 0));
+    // What is written over or deleted does not count, and what was there before does.
+    assert_eq!(run(&format!("{} {}", set(81), set(81)), &empty), ("accepted".to_owned(), 85));
+    assert_eq!(run(&format!("{} {delete} {}", set(81), set(80)), &empty), ("accepted".to_owned(), 84));
+    let held: State = [(Bytes::from_static(b"k/\0\xff"), Bytes::from(vec![0; 80]))].into();
+    assert_eq!(run(&set(81), &held), ("accepted".to_owned(), 1));
+    assert_eq!(run(&set(82), &held), ("limit(state_bytes)".to_owned(), 0));
+    let other: State = [(Bytes::from_static(b"k/o"), Bytes::new())].into();
+    assert_eq!(run(&set(79), &other), ("limit(state_bytes)".to_owned(), 0));
+    // Over the limit already, as after an upgrade with a lower one: what does not grow is still written.
+    let over: State =
+        [(Bytes::from_static(b"k/\0\xff"), Bytes::from(vec![0; 500])), (b"k/count".to_vec().into(), vec![0; 8].into())]
+            .into();
+    assert_eq!(run(&set(500), &over), ("accepted".to_owned(), 0));
+    assert_eq!(run(&set(400), &over), ("accepted".to_owned(), -100));
+    assert_eq!(run(delete, &over), ("accepted".to_owned(), -504));
+    assert_eq!(run(&set(501), &over), ("limit(state_bytes)".to_owned(), 0));
+}
+
+/// Time is no limit: it stops the host, and nothing is decided.
+#[test]
+fn the_guard_of_wall_time_halts_and_decides_nothing() {
+    let engine = Engine::with_deadline(1, Optimisation::Speed, 2).unwrap();
+    let endless = Limits { gas: 1 << 58, lifecycle_gas: 1 << 58, host_calls: u64::MAX, ..Limits::default() };
+    let run = |work: &str, ticks: bool| {
+        let instance = Instance::new(engine.load(&at_second(work), &endless).unwrap(), grant(endless));
+        let done = AtomicBool::new(false);
+        let ticker = engine.ticker();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while ticks && !done.load(Ordering::Relaxed) {
+                    ticker.tick();
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            });
+            let applied = instance.apply(events(3), Arc::new(State::new()), Cuts::Live);
+            done.store(true, Ordering::Relaxed);
+            applied
+        })
+    };
+    for work in ["(loop $l (br $l))", "(loop $l (call $log (i32.const 1) (i32.const 0) (i32.const 0)) (br $l))"] {
+        assert!(matches!(run(work, true), Err(HostError::Deadline)), "{work}");
+    }
+    // A guest that would run for long meets no deadline where nobody ticks; and each event has the whole of it.
+    assert_eq!(codes(&run(&repeat(3_000_000, "(nop)"), false).unwrap()), ["accepted"; 3]);
+    ticks_between_events(&engine, endless);
+}
+
+/// One tick at each event, far more than the deadline in all.
+fn ticks_between_events(engine: &Engine, limits: Limits) {
+    struct Ticking(Ticker);
+    impl StateView for Ticking {
+        fn get(&self, _: &[u8]) -> Result<Option<Bytes>, StateError> {
+            self.0.tick();
+            Ok(None)
+        }
+
+        fn range(&self, _: &[u8], _: Option<&[u8]>, _: usize, _: bool) -> Result<Vec<Row>, StateError> {
+            Ok(Vec::new())
+        }
+    }
+    let read = looped("(call $kv_get (i32.const 1104) (i32.const 4) (i32.const 64))");
+    let instance = Instance::new(engine.load(&read, &limits).unwrap(), grant(limits));
+    let steps = instance.apply(events(20), Arc::new(Ticking(engine.ticker())), Cuts::Live).unwrap();
+    assert_eq!(codes(&steps), ["accepted"; 20]);
 }
 
 #[test]

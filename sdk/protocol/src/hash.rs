@@ -51,11 +51,14 @@ const TALLY_RELEASE: &[u8] = b"TALLY_RELEASE_V1";
 const TALLY_ATTEST: &[u8] = b"TALLY_ATTEST_V1";
 const TALLY_REVIEW: &[u8] = b"TALLY_REVIEW_V1";
 const TALLY_LIFE: &[u8] = b"TALLY_LIFE_V1";
+const TALLY_REPORT: &[u8] = b"TALLY_REPORT_V1";
+const TALLY_TEMPLATE: &[u8] = b"TALLY_TEMPLATE_V1";
+const TALLY_TEMPLATE_SEAL: &[u8] = b"TALLY_TEMPLATE_SEAL_V1";
 
 /// Every SHA-256 domain tag of this crate: what it is for, and its bytes. `TALLY_ENTRY_V1` and `TALLY_OUTCOME_V1` open
 /// an entry and an outcome and come after the leaf's 0x00; they are listed because these are hashed nowhere else.
 #[must_use]
-pub const fn tags() -> [(&'static str, &'static [u8]); 35] {
+pub const fn tags() -> [(&'static str, &'static [u8]); 38] {
     [
         ("leaf of the log", RFC6962_LEAF),
         ("node of the log", RFC6962_NODE),
@@ -92,6 +95,9 @@ pub const fn tags() -> [(&'static str, &'static [u8]); 35] {
         ("publisher's signature", TALLY_ATTEST),
         ("reviewer's signature", TALLY_REVIEW),
         ("life of a plugin", TALLY_LIFE),
+        ("report about a release", TALLY_REPORT),
+        ("template", TALLY_TEMPLATE),
+        ("seal of a template", TALLY_TEMPLATE_SEAL),
     ]
 }
 
@@ -247,6 +253,8 @@ hash_type! {
     SchemaHash;
     /// What a lint and compliance run said about a release; the report itself is kept elsewhere.
     ReportHash;
+    /// What to install of a release, and how.
+    TemplateHash;
     /// Everything a release of a plugin claims.
     ReleaseHash;
     /// What a publisher signs.
@@ -749,6 +757,25 @@ pub(crate) fn release(fields: &[u8]) -> ReleaseHash {
 pub fn attestation(release: &ReleaseHash, agent: &AgentId, key_id: KeyId, at: LogTime) -> AttestationHash {
     let (key_id, at) = (key_id.get().to_be_bytes(), at.micros().to_be_bytes());
     AttestationHash(tagged(TALLY_ATTEST, &[&release.0, agent.as_bytes(), &key_id, &at]))
+}
+
+/// What a lint and compliance run said about a release: tag, canonical JSON.
+#[must_use]
+pub fn report(json: &[u8]) -> ReportHash {
+    ReportHash(tagged(TALLY_REPORT, &[json]))
+}
+
+/// A template: tag, canonical JSON.
+#[must_use]
+pub fn template(json: &[u8]) -> TemplateHash {
+    TemplateHash(tagged(TALLY_TEMPLATE, &[json]))
+}
+
+/// What the publisher of a template signs: tag, template, agent, key id, time.
+#[must_use]
+pub fn template_seal(template: &TemplateHash, agent: &AgentId, key_id: KeyId, at: LogTime) -> AttestationHash {
+    let (key_id, at) = (key_id.get().to_be_bytes(), at.micros().to_be_bytes());
+    AttestationHash(tagged(TALLY_TEMPLATE_SEAL, &[&template.0, agent.as_bytes(), &key_id, &at]))
 }
 
 /// What a reviewer signs: tag, its fields ([`crate::release::Review`] writes them).

@@ -14,6 +14,7 @@ pub mod error;
 pub mod frame;
 pub mod hash;
 pub mod id;
+pub mod import;
 pub mod jcs;
 pub mod key;
 pub mod limits;

@@ -61,7 +61,7 @@ impl Config {
         &self.0
     }
 
-    fn value(&self) -> Value {
+    pub(crate) fn value(&self) -> Value {
         // Canonical JSON, by `new`.
         jcs::parse(&self.0).unwrap_or(Value::Null)
     }
@@ -358,18 +358,18 @@ fn check_signed(signed: &Signed, [agent_id, key_id]: SignedNames) -> Result<(), 
     }
 }
 
-type Members = Vec<(&'static str, Value)>;
+pub(crate) type Members = Vec<(&'static str, Value)>;
 
 /// Numbers here are at most 2^53-1, by the checks.
 fn integer(number: u64) -> Value {
     Value::integer(number).unwrap_or(Value::Null)
 }
 
-fn texts(texts: &BTreeSet<String>) -> Value {
+pub(crate) fn texts(texts: &BTreeSet<String>) -> Value {
     Value::Array(texts.iter().map(|text| Value::from(text.as_str())).collect())
 }
 
-fn numbers(numbers: &BTreeMap<String, u64>) -> Value {
+pub(crate) fn numbers(numbers: &BTreeMap<String, u64>) -> Value {
     Value::object(numbers.iter().map(|(name, value)| (name.as_str(), integer(*value))))
 }
 
@@ -392,7 +392,7 @@ fn write_submitted(submission: &Submission) -> Members {
     members
 }
 
-fn write_release(release: &Release) -> Members {
+pub(crate) fn write_release(release: &Release) -> Members {
     let price = Value::object([
         ("amount", integer(release.price.amount)),
         ("currency", Value::from(release.price.currency())),
@@ -465,7 +465,7 @@ fn read_submitted(fields: &mut Fields) -> Result<PluginEvent, ControlError> {
     }))
 }
 
-fn read_release(fields: &mut Fields) -> Result<Release, ControlError> {
+pub(crate) fn read_release(fields: &mut Fields) -> Result<Release, ControlError> {
     Ok(Release {
         plugin: fields.parsed("plugin_id", PluginId::new)?,
         version: fields.parsed("version", Version::parse)?,
@@ -488,12 +488,12 @@ fn read_price(fields: &mut Fields) -> Result<Price, ControlError> {
 }
 
 /// The one of these that has this name.
-fn named<T: Copy, const N: usize>(all: [T; N], name: fn(T) -> &'static str, text: &str) -> Result<T, ()> {
+pub(crate) fn named<T: Copy, const N: usize>(all: [T; N], name: fn(T) -> &'static str, text: &str) -> Result<T, ()> {
     all.into_iter().find(|one| name(*one) == text).ok_or(())
 }
 
 /// Texts in the strict order of their bytes.
-fn read_texts(fields: &mut Fields, name: &'static str) -> Result<BTreeSet<String>, ControlError> {
+pub(crate) fn read_texts(fields: &mut Fields, name: &'static str) -> Result<BTreeSet<String>, ControlError> {
     let Some(Value::Array(values)) = fields.take(name) else { return Err(ControlError::Field(name)) };
     let mut texts = BTreeSet::new();
     for value in values {
@@ -506,7 +506,7 @@ fn read_texts(fields: &mut Fields, name: &'static str) -> Result<BTreeSet<String
     Ok(texts)
 }
 
-fn read_numbers(fields: &mut Fields, name: &'static str) -> Result<BTreeMap<String, u64>, ControlError> {
+pub(crate) fn read_numbers(fields: &mut Fields, name: &'static str) -> Result<BTreeMap<String, u64>, ControlError> {
     let Some(Value::Object(members)) = fields.take(name) else { return Err(ControlError::Field(name)) };
     let number =
         |(member, value): (String, Value)| value.as_u64().map(|value| (member, value)).ok_or(ControlError::Field(name));
@@ -557,7 +557,7 @@ fn read_binding(fields: &mut Fields) -> Result<Binding, ControlError> {
     })
 }
 
-fn read_config(fields: &mut Fields) -> Result<Config, ControlError> {
+pub(crate) fn read_config(fields: &mut Fields) -> Result<Config, ControlError> {
     let value = fields.take("config").ok_or(ControlError::Field("config"))?;
     Config::new(&jcs::to_canonical(&value))
 }

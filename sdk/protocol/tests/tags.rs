@@ -86,6 +86,15 @@ fn hashes_of_one_body(byte: u8) -> Vec<[u8; 32]> {
         *hash::effects([(&EffectId::from_bytes(bytes), "V", &two[..])].into_iter()).as_bytes(),
         *hash::attestation(&ReleaseHash::from_bytes(bytes), &AgentId::from_bytes(id), KeyId::new(1), LogTime::EPOCH)
             .as_bytes(),
+        *hash::report(&two).as_bytes(),
+        *hash::template(&two).as_bytes(),
+        *hash::template_seal(
+            &hash::TemplateHash::from_bytes(bytes),
+            &AgentId::from_bytes(id),
+            KeyId::new(1),
+            LogTime::EPOCH,
+        )
+        .as_bytes(),
         *hash::life_start(&LedgerId::from_bytes(bytes), &stream, &PluginId::new("v").unwrap()).as_bytes(),
         *hash::life_next(&LifeHash::from_bytes(bytes), "V", &two).as_bytes(),
         *Profile { abi: 1, validator: 1, gas_table: 1, instrumentation: 1, limits: &[] }.id().unwrap().as_bytes(),

@@ -161,7 +161,10 @@ fn response<G: Guest>(guest: &mut G, ret: i32) -> Result<Vec<u8>, Stop> {
 /// # Errors
 /// The guest was stopped.
 pub fn next<G: Guest>(guest: &mut G, ret: i32) -> Done {
-    permit(guest, |session| session.mode == Mode::Run)?;
+    // Not counted: whoever asks twice without a verdict is stopped.
+    if guest.session().allocating || guest.session().mode != Mode::Run {
+        return Err(Stop::TRAPPED);
+    }
     read(guest, ret, 12)?;
     let left = guest.gas();
     let session = guest.session();
@@ -217,8 +220,8 @@ pub fn kv_get<G: Guest>(guest: &mut G, key: i32, key_len: i32, ret: i32) -> Done
     read(guest, key, key_len)?;
     charge(guest, gas::KV_GET, length(key_len))?;
     let (memory, session) = guest.split();
-    let session: &Session = session;
-    let value = session.overlay.get(checked_key(session, slice(memory, key, key_len)?)?)?;
+    let key = checked_key(session, slice(memory, key, key_len)?)?;
+    let value = session.overlay.read(key)?;
     let Some(value) = value else {
         return write_record(guest, ret, [0, 0, 0]);
     };
@@ -243,7 +246,7 @@ pub fn kv_get_many<G: Guest>(guest: &mut G, keys: i32, keys_len: i32, ret: i32) 
         let key = take_item(&mut rest).ok_or(Stop::BAD_OUTPUT)?;
         charge(guest, gas::KV_GET, 0)?;
         let session = guest.session();
-        let value = session.overlay.get(checked_key(session, key)?)?;
+        let value = session.overlay.read(checked_key(session, key)?)?;
         let max = session.grant.limits.range_bytes;
         if let Some(value) = value {
             charge_bytes(guest, gas::KV_GET, value.len() as u64)?;
@@ -353,8 +356,7 @@ pub fn kv_range<G: Guest>(guest: &mut G, bounds: [i32; 4], limit: i32, reverse: 
 /// # Errors
 /// The guest was stopped.
 pub fn emit<G: Guest>(guest: &mut G, ty: i32, ty_len: i32, body: i32, body_len: i32) -> Done {
-    permit(guest, works_on_an_event)?;
-    permit(guest, |session| session.grant.capabilities.contains(&Capability::Emit))?;
+    permit(guest, |session| works_on_an_event(session) && session.grant.capabilities.contains(&Capability::Emit))?;
     read(guest, ty, ty_len)?;
     read(guest, body, body_len)?;
     if !(1..=TYPE_BYTES_MAX).contains(&length(ty_len)) || length(body_len) > BODY_BYTES_MAX {
@@ -485,7 +487,11 @@ pub fn log<G: Guest>(guest: &mut G, level: i32, ptr: i32, len: i32) -> Done {
 
 fn permit<G: Guest>(guest: &mut G, allowed: impl Fn(&Session) -> bool) -> Done {
     let session = guest.session();
-    if session.allocating || !allowed(session) { Err(Stop::TRAPPED) } else { Ok(()) }
+    if session.allocating || !allowed(session) {
+        return Err(Stop::TRAPPED);
+    }
+    session.host_calls += 1;
+    if session.host_calls > session.grant.limits.host_calls { Err(Stop::limit(LimitKind::HostCalls)) } else { Ok(()) }
 }
 
 fn reads(session: &Session) -> bool {
@@ -504,7 +510,9 @@ fn works_on_an_event(session: &Session) -> bool {
 // Gas.
 
 fn refill<G: Guest>(guest: &mut G) -> Done {
-    let gas = i64::try_from(guest.session().gas_limit()).unwrap_or(i64::MAX);
+    let session = guest.session();
+    session.host_calls = 0;
+    let gas = i64::try_from(session.gas_limit()).unwrap_or(i64::MAX);
     guest.refill(gas)
 }
 
@@ -618,7 +626,9 @@ fn write(session: &mut Session, key: Bytes, value: Option<Bytes>) -> Done {
     if open.write_bytes > limits.write_bytes {
         return Err(Stop::limit(LimitKind::WriteBytes));
     }
-    session.overlay.write(key, value);
+    if session.overlay.write(key, value)? > 0 && session.overlay.bytes()? > limits.state_bytes {
+        return Err(Stop::limit(LimitKind::StateBytes));
+    }
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::error::HostError;
 use crate::instance::{Cuts, Instance, Machine};
 use crate::manifest::Capability;
 use crate::overlay::{Overlay, Write};
-use crate::registry::{Contract, QUARANTINE_FAILURES, Ready, Standing, Status, count_failure};
+use crate::registry::{Contract, Counted, QUARANTINE_FAILURES, Ready, Standing, Status, count_failure};
 use crate::session::{BindingStep, Emit, Event};
 
 /// How far a runner runs ahead at first: so much of a hostile guest's gas can be burned for nothing in a range.
@@ -43,6 +43,8 @@ pub(super) struct Runner<'e, M> {
     /// Where it ran last, and its calls of `id` and `effect` there.
     ran: Option<(Index, (u32, u32))>,
     failures: Vec<Sequence>,
+    /// Bytes of its state before the range.
+    state_bytes: u64,
     quarantined: bool,
     changed: bool,
 }
@@ -52,7 +54,7 @@ pub(super) struct End {
     pub(super) plugin: PluginId,
     pub(super) overlay: Arc<Overlay>,
     /// If it changed.
-    pub(super) standing: Option<(Status, Vec<Sequence>)>,
+    pub(super) standing: Option<Counted>,
 }
 
 impl<'e, M: Machine> Runner<'e, M> {
@@ -71,16 +73,19 @@ impl<'e, M: Machine> Runner<'e, M> {
             reach: FIRST_REACH,
             ran: None,
             failures: standing.failures.clone(),
+            state_bytes: standing.state_bytes,
             quarantined: false,
             changed: false,
             contract,
         }
     }
 
-    pub(super) fn end(self) -> End {
+    pub(super) fn end(mut self) -> Result<End, HostError> {
+        let state_bytes = writable(&mut self.overlay)?.bytes()?;
         let status = if self.quarantined { Status::Quarantined } else { Status::Running };
-        let standing = self.changed.then_some((status, self.failures));
-        End { plugin: self.name.plugin, overlay: self.overlay, standing }
+        let changed = self.changed || state_bytes != self.state_bytes;
+        let standing = changed.then_some(Counted { status, failures: self.failures, state_bytes });
+        Ok(End { plugin: self.name.plugin, overlay: self.overlay, standing })
     }
 
     /// Whether the stream's event at this place is its next.
@@ -183,17 +188,17 @@ impl<'e, M: Machine> Runner<'e, M> {
     }
 
     /// Keeps writes for good.
-    pub(super) fn keep(&mut self, writes: &[Write]) -> Result<(), HostError> {
+    pub(super) fn keep(&mut self, writes: &[Write], grown: i64) -> Result<(), HostError> {
         if !writes.is_empty() {
-            writable(&mut self.overlay)?.absorb(writes);
+            writable(&mut self.overlay)?.absorb(writes, grown);
         }
         Ok(())
     }
 
     /// Keeps writes until their tree is settled.
-    pub(super) fn hold(&mut self, writes: &[Write]) -> Result<(), HostError> {
+    pub(super) fn hold(&mut self, writes: &[Write], grown: i64) -> Result<(), HostError> {
         if !writes.is_empty() {
-            writable(&mut self.overlay)?.extend(writes);
+            writable(&mut self.overlay)?.extend(writes, grown);
         }
         Ok(())
     }

@@ -55,7 +55,7 @@ impl<'e, 'r, M: Machine> StreamRun<'e, 'r, M> {
 
     fn root(&mut self, at: usize, runner: usize, step: BindingStep, made: &mut Made) -> Result<(), HostError> {
         if self.targets(runner, &step.emits).is_empty() {
-            self.runners[runner].keep(&step.writes)?;
+            self.runners[runner].keep(&step.writes, step.grown)?;
             self.part(runner, step, made);
             return Ok(());
         }
@@ -94,7 +94,7 @@ impl<'e, 'r, M: Machine> StreamRun<'e, 'r, M> {
         let accepted = step.code.is_accepted();
         let emits = step.emits.clone();
         if accepted {
-            self.runners[runner].hold(&step.writes)?;
+            self.runners[runner].hold(&step.writes, step.grown)?;
         }
         self.part(runner, step, made);
         if !accepted {

@@ -60,12 +60,12 @@ proptest! {
         for step in steps {
             match step {
                 Step::Set(key, value) => {
-                    overlay.write(key.clone().into(), Some(value.clone().into()));
+                    overlay.write(key.clone().into(), Some(value.clone().into())).unwrap();
                     touched.insert(key.clone(), ());
                     open.insert(key, value);
                 }
                 Step::Delete(key) => {
-                    overlay.write(key.clone().into(), None);
+                    overlay.write(key.clone().into(), None).unwrap();
                     open.remove(&key);
                     touched.insert(key, ());
                 }
@@ -89,7 +89,11 @@ proptest! {
                 }
             }
             prop_assert_eq!(overlay.touched(), touched.len());
+            let bytes = |model: &Model| model.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>() as u64;
+            prop_assert_eq!(overlay.bytes().unwrap(), bytes(&open));
+            prop_assert_eq!(overlay.growth(), bytes(&open).cast_signed() - bytes(&committed).cast_signed());
             for key in [&[0][..], &[1, 1], &[2, 0, 1]] {
+                prop_assert_eq!(overlay.read(key).unwrap(), overlay.get(key).unwrap());
                 prop_assert_eq!(overlay.get(key).unwrap(), open.get(key).map(|value| Bytes::from(value.clone())));
             }
         }

@@ -1,11 +1,12 @@
 //! Where a binding stands, beside what the register says: what of it really runs, and how often it failed.
 //!
 //! A standing is a function of the log, because outcomes are: `init` and `migrate` ended as the lifecycle event's outcome
-//! says, and failures are counted from outcomes alone. Takes and gives its own canonical bytes, which a delta carries
+//! says, failures are counted from outcomes alone, and the state's bytes are those of its rows. Takes and gives its own canonical bytes, which a delta carries
 //! and a restart reads.
 //!
 //! ```text
-//! standing: u8 version 1 | u8 status | u64 installed index | u8 count | count * u64 sequence | payload of `installed`
+//! standing: u8 version 2 | u8 status | u64 installed index | u64 state bytes | u8 count | count * u64 sequence
+//!     | payload of `installed`
 //! ```
 
 use tally_protocol::id::{Index, Sequence};
@@ -18,7 +19,8 @@ pub const QUARANTINE_FAILURES: usize = 16;
 /// If the first and the last of them are fewer than so many sequences of the stream apart.
 pub const QUARANTINE_SPAN: u64 = 4_096;
 
-const VERSION: u8 = 1;
+/// Version 1 did not count the state's bytes; nothing was ever stored in it.
+const VERSION: u8 = 2;
 
 /// Whether a binding runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,11 +58,20 @@ pub struct Standing {
     pub status: Status,
     /// The sequences of its newest failures without anything else between, at most [`QUARANTINE_FAILURES`].
     pub failures: Vec<Sequence>,
+    /// Bytes of all keys and values of its state, which its limit `state_bytes` bounds.
+    pub state_bytes: u64,
+}
+
+/// What a range counts of a binding.
+pub(crate) struct Counted {
+    pub(crate) status: Status,
+    pub(crate) failures: Vec<Sequence>,
+    pub(crate) state_bytes: u64,
 }
 
 impl Standing {
     pub(crate) const fn new(installed: Index, binding: Binding) -> Self {
-        Self { installed, binding, status: Status::Failed, failures: Vec::new() }
+        Self { installed, binding, status: Status::Failed, failures: Vec::new(), state_bytes: 0 }
     }
 
     pub(crate) fn begin(&mut self, binding: Binding) {
@@ -79,9 +90,10 @@ impl Standing {
     pub fn encode(&self) -> Vec<u8> {
         let payload = PluginEvent::Installed(self.binding.clone()).payload();
         let status = Status::ALL.iter().position(|status| *status == self.status).unwrap_or_default();
-        let mut out = Vec::with_capacity(11 + 8 * self.failures.len() + payload.len());
+        let mut out = Vec::with_capacity(19 + 8 * self.failures.len() + payload.len());
         out.extend([VERSION, u8::try_from(status).unwrap_or(u8::MAX)]);
         out.extend_from_slice(&self.installed.get().to_be_bytes());
+        out.extend_from_slice(&self.state_bytes.to_be_bytes());
         out.push(u8::try_from(self.failures.len()).unwrap_or(u8::MAX));
         for sequence in &self.failures {
             out.extend_from_slice(&sequence.get().to_be_bytes());
@@ -102,6 +114,7 @@ impl Standing {
     fn read(bytes: &[u8]) -> Option<Self> {
         let ([VERSION, status], rest) = bytes.split_first_chunk()? else { return None };
         let (installed, rest) = rest.split_first_chunk()?;
+        let (state_bytes, rest) = rest.split_first_chunk()?;
         let (count, rest) = rest.split_first()?;
         let count = Some(usize::from(*count)).filter(|count| *count <= QUARANTINE_FAILURES)?;
         let (failures, payload) = rest.split_at_checked(8 * count)?;
@@ -114,6 +127,7 @@ impl Standing {
             binding,
             status: *Status::ALL.get(usize::from(*status))?,
             failures: failures.chunks_exact(8).map(number).collect::<Option<_>>()?,
+            state_bytes: u64::from_be_bytes(*state_bytes),
         })
     }
 }

@@ -18,7 +18,7 @@ use tally_protocol::jcs::{self, Value};
 use tally_protocol::key::{PublicKey, SigningKey};
 use tally_protocol::outcome::Outcome;
 use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry as Which, Submission};
-use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
+use tally_protocol::plugin_life::{Agents, LifeRefusal, Moment, PluginRegister};
 use tally_protocol::release::{Decision, Price, PricePer, Release, Review, Version, attest};
 use tally_protocol::time::LogTime;
 
@@ -164,6 +164,12 @@ impl World {
     }
 
     pub(crate) fn publish_as(&mut self, wasm: &[u8], release: Release) -> Release {
+        let release = self.submit(wasm, release);
+        self.review(&release, Decision::Approved);
+        release
+    }
+
+    pub(crate) fn submit(&mut self, wasm: &[u8], release: Release) -> Release {
         self.modules.insert(hash::module(wasm), Bytes::copy_from_slice(wasm));
         let release_hash = release.hash();
         let publisher = attest(&release_hash, PUBLISHER, KeyId::new(1), self.now(), &key(PUBLISHER)).expect("signs");
@@ -174,24 +180,42 @@ impl World {
             publisher,
             previous,
         }));
-        self.review(&release, Decision::Approved);
         release
     }
 
     pub(crate) fn review(&mut self, release: &Release, decision: Decision) -> Index {
+        let event = self.reviewed(release, decision, ReportHash::from_bytes([4; 32]), 0);
+        self.control(&event)
+    }
+
+    /// A review that names this report.
+    pub(crate) fn reviewed(
+        &self,
+        release: &Release,
+        decision: Decision,
+        report: ReportHash,
+        blocking: u32,
+    ) -> PluginEvent {
         let review = Review {
             plugin: release.plugin.clone(),
             version: release.version,
             release: release.hash(),
             decision,
             overrides: false,
-            report: ReportHash::from_bytes([4; 32]),
-            blocking: 0,
+            report,
+            blocking,
             reason: "read it".to_owned(),
             previous: self.register.head(&Stream::LEDGER, &release.plugin),
         };
         let reviewer = review.sign(REVIEWER, KeyId::new(1), self.now(), &key(REVIEWER)).expect("signs");
-        self.control(&PluginEvent::Reviewed { review, reviewer })
+        PluginEvent::Reviewed { review, reviewer }
+    }
+
+    /// What the state says of an event of the ledger's control stream.
+    pub(crate) fn judge(&self, event: &PluginEvent) -> Result<(), LifeRefusal> {
+        let actor = AgentId::from_bytes([1; 16]);
+        let at = Moment { stream: Stream::LEDGER, actor, index: self.next_index(), now: self.now() };
+        self.register.check(&at, event, &Known)
     }
 
     /// What installs or upgrades to a release, everything granted.
@@ -303,6 +327,11 @@ impl Run {
         let states = applied.delta.trees(&self.memory)?;
         self.memory.take(&applied.delta, &states);
         assert_eq!(self.memory.states_root(), states.root);
+        for (stream, standing) in self.memory.standings() {
+            let space = self.memory.space(&stream, &standing.binding.plugin);
+            let bytes: usize = space.iter().map(|(key, value)| key.len() + value.len()).sum();
+            assert_eq!(standing.state_bytes, bytes as u64, "a standing counts the bytes of its state");
+        }
         self.ranges.push(applied);
         Ok(())
     }
