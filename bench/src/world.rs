@@ -98,6 +98,7 @@ impl World {
             checkpoint_signer: Arc::new(key("checkpoint")),
             fence,
             genesis: GenesisSource::Create(genesis),
+            gate: None,
         };
         let sequencer = Sequencer::start(config, parts).map_err(|error| format!("the core did not start: {error}"))?;
         Ok(Self { sequencer, engine, ledger })

@@ -2,7 +2,8 @@
 //!
 //! One [`Engine`] (RocksDB, or memory in tests) under typed stores: [`EventLog`], [`TileStore`], [`CheckpointStore`],
 //! [`DerivedIndex`], [`CommitmentStore`], [`CredentialStore`], [`MetaStore`], and for what is applied to the log
-//! [`Outcomes`], [`Cuts`], [`PluginState`], [`StatePages`], [`Outbox`], [`Modules`]. Stores write *into* a [`Batch`]; the
+//! [`Outcomes`], [`Cuts`], [`PluginState`], [`StatePages`],
+//! [`FollowerRows`], [`Outbox`], [`Modules`]. Stores write *into* a [`Batch`]; the
 //! caller gives the batch to [`Engine::write`]. The table of the database is [`keys`] and
 //! `docs/formats/storage-keys.md`.
 //!
@@ -63,6 +64,7 @@ mod engine;
 pub mod error;
 pub mod event_log;
 pub mod family;
+pub mod follower_rows;
 pub mod keys;
 pub mod lookup;
 #[cfg(feature = "test-util")]
@@ -88,6 +90,7 @@ pub use engine::{open_rocks, open_rocks_read_only};
 pub use error::{ErrorClass, StorageError};
 pub use event_log::{EventLog, RunTip};
 pub use family::Family;
+pub use follower_rows::{FollowerRows, StandingRow};
 pub use meta::{FORMAT_VERSION, MetaStore};
 pub use module_store::Modules;
 pub use outbox::{EffectRow, Outbox};

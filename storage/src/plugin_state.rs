@@ -11,6 +11,7 @@ use tally_protocol::id::{PluginId, Stream};
 use crate::batch::{Batch, Engine, Row, ScanRange};
 use crate::error::StorageError;
 use crate::family::Family;
+use crate::follower_rows::delete_all;
 use crate::keys::{Key, PluginStateKey};
 
 /// A plugin's key with its value.
@@ -75,6 +76,15 @@ impl PluginState {
     ) -> Result<(), StorageError> {
         batch.delete(Family::PluginState, key_of(stream, plugin, key)?);
         Ok(())
+    }
+
+    /// Removes every key of a plugin in a stream.
+    ///
+    /// # Errors
+    /// As [`Engine::scan`].
+    pub fn delete_space(&self, batch: &mut Batch, (stream, plugin): (Stream, &PluginId)) -> Result<(), StorageError> {
+        let prefix = PluginStateKey::of_plugin(stream, plugin);
+        delete_all(self.engine.as_ref(), batch, Family::PluginState, &prefix)
     }
 
     /// A key's value.

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tally_protocol::hash::StateKey;
 
 use crate::batch::{Batch, Engine};
 use crate::error::StorageError;
 use crate::family::Family;
+use crate::follower_rows::delete_all;
 use crate::keys::PageKey;
 
 /// The pages.
@@ -33,6 +35,14 @@ impl StatePages {
     /// Removes a page, present or not.
     pub fn delete(&self, batch: &mut Batch, key: &PageKey) {
         batch.delete(Family::StatePages, key.encode());
+    }
+
+    /// Removes every page of a tree.
+    ///
+    /// # Errors
+    /// As [`Engine::scan`].
+    pub fn delete_tree(&self, batch: &mut Batch, tree: Option<&StateKey>) -> Result<(), StorageError> {
+        delete_all(self.engine.as_ref(), batch, Family::StatePages, &PageKey::of_tree(tree))
     }
 
     /// A page.

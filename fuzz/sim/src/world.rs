@@ -555,6 +555,7 @@ impl World {
             checkpoint_signer: Arc::clone(&self.checkpoint_signer) as Arc<dyn Signer>,
             fence: Box::new(fence) as Box<dyn Fence>,
             genesis: GenesisSource::Create(self.ledger.genesis.clone()),
+            gate: None,
         }
     }
 }

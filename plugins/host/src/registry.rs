@@ -233,6 +233,11 @@ impl<L: Loader> Registry<L> {
         self.bound.get(stream).map_or(&[], Vec::as_slice)
     }
 
+    /// Every stream with its bindings, in install order.
+    pub fn all(&self) -> impl Iterator<Item = (&Stream, &[Bound])> {
+        self.bound.iter().map(|(stream, bound)| (stream, bound.as_slice()))
+    }
+
     /// Whether a binding could run here: for the door, before its event is in the log and a refusal would halt apply.
     ///
     /// # Errors

@@ -102,6 +102,7 @@ fn start(path: &std::path::Path, engine: &Arc<dyn Engine>, genesis: &Genesis) ->
         checkpoint_signer: Arc::new(key(2)),
         fence: Box::new(FileFence::open(&path.join("fence")).unwrap()),
         genesis: GenesisSource::Create(genesis.clone()),
+        gate: None,
     };
     let config = Config { commit_interval: Duration::from_secs(1 << 20), adopt_fence: true, ..Config::development() };
     Sequencer::start(config, parts).unwrap()

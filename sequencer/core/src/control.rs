@@ -1,4 +1,4 @@
-//! Control state: tenants and agent keys, as the log says they are.
+//! Control state: tenants, agent keys and the life of plugins, as the log says they are.
 //!
 //! A deterministic state machine over the events of the reserved streams, applied in index order inside ordering (and
 //! again by recovery). It takes a control event and its log time; it gives a decision or a changed state; it reads no
@@ -8,17 +8,22 @@
 //! |---|---|---|
 //! | (nil, nil) the ledger's | tenant created; keys of the ledger's root agent | the ledger's root agent |
 //! | (tenant, nil) a tenant's | keys of the tenant's agents | the tenant's root agent, or the ledger's if the tenant is operator-managed |
+//! | both | releases of plugins and their reviews; in a tenant's also what runs in its stores | as above |
 //!
 //! A key's validity is judged at sequencing time, never at `created_at` (no back-dating): not revoked, at or past
-//! `valid_from`, before `valid_to`.
+//! `valid_from`, before `valid_to`. What plugin events may do is the protocol's [`PluginRegister`]; what a plugin *is* is
+//! no business of this crate.
 
 use std::collections::HashMap;
 
 use tally_protocol::control::{ControlEvent, RESERVED_PREFIX};
 use tally_protocol::entry::Genesis;
 use tally_protocol::error::{Reject, RejectCode};
+use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{AgentId, Index, KeyId, Stream, TenantId};
 use tally_protocol::key::{PublicKey, check_registration};
+use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
+use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
 use tally_protocol::time::LogTime;
 
 /// One key of one agent, with its whole life.
@@ -67,13 +72,24 @@ pub struct TenantInfo {
     pub created_index: Index,
 }
 
-/// Tenants and keys at one position of the log.
+/// What an event of a control stream changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Tenants and keys.
+    Control(ControlEvent),
+    /// Releases and bindings.
+    Plugin(PluginEvent),
+}
+
+/// Tenants, keys, releases and bindings at one position of the log.
 #[derive(Debug, Clone)]
 pub struct Control {
     root_agent: AgentId,
     tenants: HashMap<TenantId, TenantInfo>,
     keys: HashMap<(TenantId, AgentId), Vec<KeyRecord>>,
     generation: u64,
+    ledger: LedgerId,
+    plugins: PluginRegister,
 }
 
 fn refused(what: &str) -> Reject {
@@ -98,10 +114,18 @@ impl Control {
             tenants: HashMap::new(),
             keys: HashMap::from([((TenantId::NIL, genesis.root_agent), vec![root])]),
             generation: 0,
+            ledger: genesis.ledger_id(),
+            plugins: PluginRegister::new(genesis.ledger_id()),
         }
     }
 
-    /// Rises with each change of this state.
+    /// Releases and bindings.
+    #[must_use]
+    pub const fn plugins(&self) -> &PluginRegister {
+        &self.plugins
+    }
+
+    /// Rises with each change of tenants or keys.
     #[must_use]
     pub const fn generation(&self) -> u64 {
         self.generation
@@ -148,7 +172,7 @@ impl Control {
         event_type: &str,
         payload: &[u8],
         now: LogTime,
-    ) -> Result<Option<ControlEvent>, Reject> {
+    ) -> Result<Option<Change>, Reject> {
         if !stream.is_control() {
             Self::check_ordinary(event_type)?;
             if !self.tenants.contains_key(&stream.tenant) {
@@ -157,9 +181,16 @@ impl Control {
             return Ok(None);
         }
         self.check_signer(stream, agent)?;
+        if event_type.starts_with(PLUGIN_PREFIX) {
+            let event = PluginEvent::decode(event_type, payload).map_err(|error| error.reject())?;
+            // Where it will stand makes no difference to whether it may.
+            let at = Moment { stream: *stream, actor: agent, index: Index::new(0), now };
+            self.plugins.check(&at, &event, self).map_err(|refusal| refusal.reject())?;
+            return Ok(Some(Change::Plugin(event)));
+        }
         let event = ControlEvent::decode(event_type, payload).map_err(|error| error.reject())?;
         self.check_change(stream, &event, now)?;
-        Ok(Some(event))
+        Ok(Some(Change::Control(event)))
     }
 
     /// Whether an ordinary stream may hold this event type.
@@ -176,16 +207,12 @@ impl Control {
         Ok(())
     }
 
-    fn check_signer(&self, stream: &Stream, agent: AgentId) -> Result<(), Reject> {
-        let may = if stream.is_ledger() {
-            agent == self.root_agent
-        } else {
-            let Some(tenant) = self.tenants.get(&stream.tenant) else {
-                return Err(Reject::new(RejectCode::TenantUnknown, "the tenant does not exist"));
-            };
-            agent == tenant.root_agent || (tenant.operator_managed && agent == self.root_agent)
-        };
-        if may {
+    /// Whether an agent may write to a control stream.
+    pub(crate) fn check_signer(&self, stream: &Stream, agent: AgentId) -> Result<(), Reject> {
+        if !stream.is_ledger() && !self.tenants.contains_key(&stream.tenant) {
+            return Err(Reject::new(RejectCode::TenantUnknown, "the tenant does not exist"));
+        }
+        if self.is_root(stream, agent) {
             Ok(())
         } else {
             Err(Reject::new(RejectCode::ReservedStream, "this agent may not write to this control stream"))
@@ -252,8 +279,20 @@ impl Control {
         self.key_in(stream.tenant, agent, key_id).ok_or_else(|| refused("the agent has no such key"))
     }
 
-    /// Applies an event that [`Self::check`] passed, at its index and log time.
-    pub fn apply(&mut self, stream: &Stream, event: &ControlEvent, index: Index, now: LogTime) {
+    /// Applies an event that [`Self::check`] passed, by its signer at its index and log time.
+    pub fn apply(&mut self, stream: &Stream, agent: AgentId, change: &Change, index: Index, now: LogTime) {
+        let event = match change {
+            Change::Control(event) => event,
+            Change::Plugin(event) => {
+                let at = Moment { stream: *stream, actor: agent, index, now };
+                let mut plugins = core::mem::replace(&mut self.plugins, PluginRegister::new(self.ledger));
+                // It was checked, so nothing is refused.
+                let applied = plugins.apply(&at, event, self);
+                debug_assert_eq!(applied, Ok(()));
+                self.plugins = plugins;
+                return;
+            }
+        };
         self.generation += 1;
         let generation = self.generation;
         match event {
@@ -316,6 +355,21 @@ impl Control {
         if let Some(key) = self.keys.get_mut(&(tenant, agent)).and_then(|keys| keys.get_mut(at)) {
             change(key);
         }
+    }
+}
+
+impl Agents for Control {
+    fn valid_key(&self, stream: &Stream, agent: AgentId, key_id: KeyId, now: LogTime) -> Option<PublicKey> {
+        let key = self.find_key(stream, agent, key_id).filter(|key| key.invalid_at(now).is_none());
+        key.map(|key| key.public_key)
+    }
+
+    fn is_root(&self, stream: &Stream, agent: AgentId) -> bool {
+        if stream.is_ledger() {
+            return agent == self.root_agent;
+        }
+        let tenant = self.tenants.get(&stream.tenant).filter(|_| stream.is_control());
+        tenant.is_some_and(|it| agent == it.root_agent || (it.operator_managed && agent == self.root_agent))
     }
 }
 

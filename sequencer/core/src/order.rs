@@ -14,7 +14,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, select};
-use tally_protocol::control::ControlEvent;
 use tally_protocol::error::{Reject, RejectCode};
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::SigningHash;
@@ -26,7 +25,7 @@ use tally_storage::StorageError;
 
 use crate::admit::Reply;
 use crate::clock::StepGuard;
-use crate::control::{Control, KeyRecord};
+use crate::control::{Change, Control, KeyRecord};
 use crate::failpoint;
 use crate::fast_hash::FastHash;
 use crate::shared::{Shared, read, write};
@@ -373,7 +372,7 @@ impl Orderer {
         Ok(same.then(|| (index, record.frame.signing_hash())))
     }
 
-    fn admissible(&mut self, event: &VerifiedEvent, now: LogTime) -> Result<Option<ControlEvent>, Reject> {
+    fn admissible(&mut self, event: &VerifiedEvent, now: LogTime) -> Result<Option<Change>, Reject> {
         let frame = event.frame();
         if event.created_at() > now.saturating_add(CREATED_AT_SKEW) {
             return Err(Reject::of_field(
@@ -393,6 +392,9 @@ impl Orderer {
         usable(&key, event, now)?;
         let change = control.check(&name.0, name.1, frame.event_type(), frame.payload(), now)?;
         drop(control);
+        if let Some(refusal) = event.refusal() {
+            return Err(refusal.clone());
+        }
         if !name.0.is_control() {
             if self.writers.len() >= WRITERS_MAX {
                 self.writers.clear();
@@ -402,13 +404,7 @@ impl Orderer {
         Ok(change)
     }
 
-    fn assign(
-        &mut self,
-        run: &mut OrderedRun,
-        event: VerifiedEvent,
-        control: Option<&ControlEvent>,
-        now: LogTime,
-    ) -> usize {
+    fn assign(&mut self, run: &mut OrderedRun, event: VerifiedEvent, control: Option<&Change>, now: LogTime) -> usize {
         let (stream, id, index) = (event.frame().stream(), event.frame().event_id(), self.next);
         let head = self.heads.entry(stream).or_default();
         *head = head.next();
@@ -417,7 +413,7 @@ impl Orderer {
         self.last_time = now;
         self.window.insert(stream, id, index, event.signing_hash());
         if let Some(control) = control {
-            write(&self.shared.control).apply(&stream, control, index, now);
+            write(&self.shared.control).apply(&stream, event.frame().agent_id(), control, index, now);
             self.writers.clear();
         }
         run.streams.insert(stream, sequence);

@@ -37,6 +37,7 @@ use crate::control::Control;
 use crate::error::StartError;
 use crate::fence::Fence;
 use crate::follower::Follower;
+use crate::gate::PluginGate;
 use crate::metrics::Metrics;
 use crate::order::{self, OrderStart, Orderer};
 use crate::read::runs::RunCache;
@@ -75,6 +76,8 @@ pub struct Parts {
     pub fence: Box<dyn Fence>,
     /// Which ledger.
     pub genesis: GenesisSource,
+    /// Who is asked before a plugin event is ordered; none: the state of plugin events alone decides.
+    pub gate: Option<Arc<dyn PluginGate>>,
 }
 
 /// A drain that did not finish.
@@ -316,7 +319,7 @@ type Opened = (Shared, Standing, crate::fold::Tree, Box<dyn Fence>, recover::Tip
 
 /// Opens every store and brings the tree to the log's end.
 fn open(config: Config, parts: Parts, open_index: OpenIndex<'_>) -> Result<Opened, StartError> {
-    let Parts { engine, clock, receipt_signer, checkpoint_signer, mut fence, genesis } = parts;
+    let Parts { engine, clock, receipt_signer, checkpoint_signer, mut fence, genesis, gate } = parts;
     let (ledger, fresh) = open_ledger(&engine, genesis)?;
     recover::check_keys(&ledger, receipt_signer.as_ref(), checkpoint_signer.as_ref())?;
     let log = EventLog::new(Arc::clone(&engine));
@@ -382,6 +385,7 @@ fn open(config: Config, parts: Parts, open_index: OpenIndex<'_>) -> Result<Opene
         commit_round: Mutex::new(()),
         runs: RunCache::default(),
         suspects: Suspects::default(),
+        gate,
         stopped: Gate::default(),
     };
     Ok((shared, standing, tree, fence, tip))

@@ -326,7 +326,7 @@ pub(crate) fn control(shared: &Shared) -> Result<Control, StartError> {
         let checked =
             control.check(&stream, frame.agent_id(), frame.event_type(), frame.payload(), record.sequenced_at);
         match checked {
-            Ok(Some(event)) => control.apply(&stream, &event, index, record.sequenced_at),
+            Ok(Some(change)) => control.apply(&stream, frame.agent_id(), &change, index, record.sequenced_at),
             Ok(None) => return Err(damaged(index, "the index of control events names another event")),
             Err(reject) => return Err(damaged(index, &format!("a control event does not apply: {reject}"))),
         }

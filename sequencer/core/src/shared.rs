@@ -17,6 +17,7 @@ use crate::apply::Applying;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::control::Control;
+use crate::gate::PluginGate;
 use crate::metrics::Metrics;
 use crate::read::LedgerInfo;
 use crate::read::runs::RunCache;
@@ -121,6 +122,8 @@ pub(crate) struct Shared {
     pub(crate) commit_round: Mutex<()>,
     pub(crate) runs: RunCache,
     pub(crate) suspects: Suspects,
+    /// Asked before a plugin event is ordered.
+    pub(crate) gate: Option<Arc<dyn PluginGate>>,
     /// Opened once: threads that work at a cadence end.
     pub(crate) stopped: Gate,
 }

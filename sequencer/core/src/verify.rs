@@ -23,6 +23,7 @@ use tally_protocol::frame::{Frame, FrameError};
 use tally_protocol::hash::SigningHash;
 use tally_protocol::id::{AgentId, KeyId, Stream};
 use tally_protocol::key::{PreparedItem, PreparedKey, PublicKey, verify_prepared};
+use tally_protocol::plugin_event::PLUGIN_PREFIX;
 use tally_protocol::time::LogTime;
 
 use crate::admit::{Admitted, Lane, Reply};
@@ -39,9 +40,15 @@ pub(crate) struct VerifiedEvent {
     public_key: PublicKey,
     generation: u64,
     created_at: LogTime,
+    refusal: Option<Box<Reject>>,
 }
 
 impl VerifiedEvent {
+    /// Why the gate lets no such event in; one that is in the log already keeps its receipt.
+    pub(crate) fn refusal(&self) -> Option<&Reject> {
+        self.refusal.as_deref()
+    }
+
     pub(crate) fn frame(&self) -> &Frame {
         &self.frame
     }
@@ -398,6 +405,7 @@ struct Checked {
     created_at: LogTime,
     /// Where its key is in the ring.
     key: usize,
+    refusal: Option<Box<Reject>>,
 }
 
 /// Checks a batch of submissions.
@@ -408,6 +416,7 @@ fn verify(shared: &Shared, gathered: Vec<Admitted>, worker: &mut Worker) -> Vec<
     let mut events = check_forms(frames.into_iter().flatten().collect());
     look_up_keys(shared, &mut events, &mut worker.keys);
     check_signatures(shared, &mut events, worker);
+    ask_gate(shared, &mut events);
     let mut events = events.into_iter();
     let mut submissions = Vec::with_capacity(replies.len());
     for (reply, count) in replies.into_iter().zip(counts) {
@@ -422,9 +431,24 @@ fn verify(shared: &Shared, gathered: Vec<Admitted>, worker: &mut Worker) -> Vec<
 
 impl KeyRing {
     fn finish(&self, event: Checked) -> VerifiedEvent {
-        let Checked { frame, signing_hash, created_at, key } = event;
+        let Checked { frame, signing_hash, created_at, key, refusal } = event;
         let (generation, key) = &self.keys[key];
-        VerifiedEvent { frame, signing_hash, created_at, public_key: key.public_key(), generation: *generation }
+        let (public_key, generation) = (key.public_key(), *generation);
+        VerifiedEvent { frame, signing_hash, created_at, public_key, generation, refusal }
+    }
+}
+
+/// Asks the gate about plugin events, once their signer is known to have a say: what it finds out may take time.
+fn ask_gate(shared: &Shared, events: &mut [Result<Checked, Reject>]) {
+    let Some(gate) = &shared.gate else { return };
+    for event in events.iter_mut().flatten() {
+        let (frame, stream) = (&event.frame, event.frame.stream());
+        if !stream.is_control() || !frame.event_type().starts_with(PLUGIN_PREFIX) {
+            continue;
+        }
+        if read(&shared.control).check_signer(&stream, frame.agent_id()).is_ok() {
+            event.refusal = gate.check(&stream, frame.event_type(), frame.payload()).err().map(Box::new);
+        }
     }
 }
 
@@ -444,7 +468,7 @@ fn check_forms(frames: Vec<Frame>) -> Vec<Result<Checked, Reject>> {
         let created_at = frame.created_at_time().map_err(|_| {
             Reject::of_field(RejectCode::SchemaValidation, "created_at", "created_at is not an RFC 3339 date and time")
         })?;
-        Ok(Checked { frame, signing_hash, created_at, key: 0 })
+        Ok(Checked { frame, signing_hash, created_at, key: 0, refusal: None })
     };
     frames.into_iter().zip(hashes).map(check).collect()
 }

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tally_gateway::{Environment, GatewayConfig, Limits, Public};
 
 use crate::exit::{Exit, Failure};
+use crate::plugins::PluginBounds;
 
 pub use quic::{QuicClientsSection, QuicSection};
 
@@ -38,6 +39,9 @@ pub struct Config {
     pub limits: LimitsSection,
     /// Bounds and cadences of the pipeline.
     pub pipeline: PipelineSection,
+    /// Whether plugins run, and what they may take; left out: they do, with the standard bounds.
+    #[serde(default)]
+    pub plugins: PluginsSection,
 }
 
 /// `[ledger]`
@@ -162,6 +166,36 @@ pub struct PipelineSection {
     pub commit_events_max: usize,
     /// Events that derived indexes may lag behind.
     pub index_lag_events_max: u64,
+}
+
+/// `[plugins]`; each field may be left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PluginsSection {
+    /// Whether this node runs plugins.
+    pub enabled: bool,
+    /// Queries that run at once.
+    pub queries_max: u32,
+    /// Compiled modules that are kept.
+    pub programs_max: usize,
+    /// Log lines that are kept in memory of a plugin in a store.
+    pub log_lines_max: usize,
+}
+
+impl Default for PluginsSection {
+    fn default() -> Self {
+        let PluginBounds { queries_max, programs_max, log_lines_max } = PluginBounds::STANDARD;
+        Self { enabled: true, queries_max, programs_max, log_lines_max }
+    }
+}
+
+impl PluginsSection {
+    /// The bounds; none if this node runs no plugins.
+    #[must_use]
+    pub fn bounds(&self) -> Option<PluginBounds> {
+        let Self { enabled, queries_max, programs_max, log_lines_max } = *self;
+        enabled.then_some(PluginBounds { queries_max, programs_max, log_lines_max })
+    }
 }
 
 impl Config {
@@ -325,6 +359,13 @@ publish_interval_ms = 1000
 commit_interval_ms = 10000
 commit_events_max = 65536
 index_lag_events_max = 500000
+
+[plugins]
+# A node that runs none applies nothing: it has no outcomes, and takes no plugin events.
+enabled = true
+queries_max = 8
+programs_max = 64
+log_lines_max = 1000
 ",
         origin = toml::Value::from(new.origin),
         data = quoted(new.data),

@@ -14,6 +14,7 @@ pub mod exit;
 pub mod keyfile;
 pub mod layout;
 pub mod output;
+pub mod plugins;
 pub mod profile;
 pub mod progress;
 pub mod random;

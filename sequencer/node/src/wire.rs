@@ -10,11 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tally_core::{
-    Clock, FenceError, FileFence, GenesisSource, NodeState, Parts, Reader, Sequencer, StartError, SystemClock,
+    ApplyState, Clock, FenceError, FileFence, GenesisSource, NodeState, Parts, Reader, Sequencer, StartError,
+    SystemClock,
 };
 use tally_gateway::{
-    ControlSigner, CredentialKey, CredentialStore, Gateway, GatewayConfig, GatewayParts, QuicConfig, QuicEndpoint,
-    QuicError,
+    ControlSigner, CredentialKey, CredentialStore, Gateway, GatewayConfig, GatewayParts, PluginPort, QuicConfig,
+    QuicEndpoint, QuicError,
 };
 use tally_protocol::entry::Genesis;
 use tally_protocol::key::SigningKey;
@@ -27,6 +28,7 @@ use crate::adapters::control::RootSigner;
 use crate::adapters::credentials::StoredCredentials;
 use crate::exit::{Exit, Failure};
 use crate::layout;
+use crate::plugins::{NoPlugins, PluginBounds, Plugins};
 
 /// How long the pipeline may take to finish what it holds, after the door is closed.
 const PIPELINE_DRAIN_MAX: Duration = Duration::from_secs(20);
@@ -49,6 +51,8 @@ pub struct Plan {
     pub credential_key: [u8; 32],
     /// The door.
     pub gateway: GatewayConfig,
+    /// What plugins may take; none if this node runs none.
+    pub plugins: Option<PluginBounds>,
 }
 
 /// The rooms below the door: storage, core, adapters.
@@ -65,6 +69,8 @@ pub struct Rooms {
     /// The node's clocks.
     pub clock: Arc<dyn Clock>,
     gateway: GatewayConfig,
+    /// The plugins, if this node runs any.
+    pub plugins: Option<Arc<dyn PluginPort>>,
 }
 
 impl Rooms {
@@ -99,8 +105,18 @@ impl Rooms {
             checkpoint_signer: Arc::new(plan.checkpoint),
             fence: Box::new(fence),
             genesis,
+            // A node that runs no plugins could apply no event about them, nor could it later if it takes them unseen.
+            gate: Some(Arc::new(NoPlugins)),
         };
-        let sequencer = Sequencer::start(plan.pipeline, parts).map_err(|error| start_failure(&error))?;
+        let plugins = plan.plugins.map(|bounds| Plugins::new(&engine, bounds)).transpose()?;
+        let (sequencer, plugins) = match plugins {
+            Some(Plugins { follower, gate, port }) => {
+                let parts = Parts { gate: Some(gate), ..parts };
+                (Sequencer::start_followed(plan.pipeline, parts, follower), Some(port))
+            }
+            None => (Sequencer::start(plan.pipeline, parts), None),
+        };
+        let sequencer = sequencer.map_err(|error| start_failure(&error))?;
         let control = plan.root.map(|key| RootSigner::new(sequencer.reader(), Arc::clone(&clock), key)).transpose()?;
         let credentials = Arc::new(StoredCredentials::new(Records::new(Arc::clone(&engine))));
         Ok(Self {
@@ -111,6 +127,7 @@ impl Rooms {
             control: control.map(|signer| Arc::new(signer) as Arc<dyn ControlSigner>),
             clock,
             gateway: plan.gateway,
+            plugins,
         })
     }
 
@@ -153,11 +170,15 @@ impl Rooms {
             credentials: Arc::clone(&self.credentials),
             credential_key: self.credential_key,
             control: self.control,
-            plugins: None,
+            plugins: self.plugins,
             config: self.gateway,
         };
         let gateway = Gateway::new(parts).map_err(|error| Failure::failed(error.to_string()))?;
-        let served = serve_doors(listener, tls, quic, gateway, shutdown).await;
+        let served = tokio::select! {
+            served = serve_doors(listener, tls, quic, gateway, shutdown) => served,
+            // Never ends by itself.
+            () = watch_applying(&self.sequencer) => Ok(()),
+        };
         let (sequencer, engine) = (self.sequencer, self.engine);
         let closed = tokio::task::spawn_blocking(move || close(sequencer, engine.as_ref())).await;
         served.map_err(|error| Failure::failed(format!("the listener failed: {error}")))?;
@@ -171,6 +192,42 @@ impl Rooms {
     pub fn close(self) -> Result<(), Failure> {
         let Self { sequencer, engine, .. } = self;
         close(sequencer, engine.as_ref())
+    }
+}
+
+/// How often it is looked whether applying has halted.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Says when applying halts and when it goes on, and lets it try again when somebody sends SIGUSR1.
+async fn watch_applying(sequencer: &Sequencer) {
+    let reader = sequencer.reader();
+    let mut signal = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1()).ok();
+    let mut halted = false;
+    loop {
+        let asked = async {
+            match &mut signal {
+                Some(signal) => signal.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = asked => {
+                tracing::info!("applying tries again if it has halted");
+                sequencer.retry_apply();
+            }
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        match reader.apply_state() {
+            ApplyState::Halted { at, why } if !halted => {
+                tracing::error!(%at, why, "applying has halted; the log goes on (SIGUSR1 lets it try again)");
+                halted = true;
+            }
+            ApplyState::Following if halted => {
+                tracing::info!("applying goes on");
+                halted = false;
+            }
+            _ => {}
+        }
     }
 }
 

@@ -18,6 +18,7 @@
 //! | cuts | `0x00` / `0x01`, first index u64 | end u64 / end u64, opaque |
 //! | plugin_state | stream 32, length of the plugin's id u8, id, key | value |
 //! | state_pages | `0x00`, name / `0x01`, place 32, name | page |
+//! | state_pages | `0x02` / `0x02`, place 32 / `0x03`, stream 32, id / `0x04`, index u64 | root 32 / root 32 / opaque / nothing |
 //! | outbox, dispatches | index u64, number u32 | opaque |
 //! | modules | BLAKE3 of the module 32 | module |
 //!
@@ -30,6 +31,7 @@ mod control;
 mod credential;
 mod cut;
 mod effect;
+mod follower;
 mod meta;
 mod module;
 mod outcome;
@@ -50,6 +52,7 @@ pub use control::ControlKey;
 pub use credential::CredentialKey;
 pub use cut::CutKey;
 pub use effect::EffectKey;
+pub use follower::FollowerKey;
 pub use meta::MetaKey;
 pub use module::ModuleKey;
 pub use outcome::OutcomeKey;

@@ -51,6 +51,7 @@ const FLOORS: &[Floor] = &[
         may_use: &[
             "tally-protocol",
             "tally-merkle",
+            "tally-plugin-host",
             "tally-storage",
             "tally-api",
             "tally-verify",

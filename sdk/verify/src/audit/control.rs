@@ -3,15 +3,17 @@
 //! The sequencer has its own (`control.rs` of tally-core); this one shares nothing with it but the payload format, so
 //! that a mistake in one shows as a difference. It keeps the log of control facts per key instead of a current state,
 //! and asks of each event: by what was written *before* this index, was this key good at this log time, and might its
-//! holder write here?
+//! holder write here? What plugin events may do is the protocol's register on both sides; whose keys are good when, is not.
 
 use std::collections::BTreeMap;
 
 use tally_protocol::control::{ControlEvent, RESERVED_PREFIX, ROOT_KEY_ID};
 use tally_protocol::entry::Genesis;
 use tally_protocol::frame::{Frame, PayloadKind};
-use tally_protocol::id::{AgentId, KeyId, Stream, TenantId};
+use tally_protocol::id::{AgentId, Index, KeyId, Stream, TenantId};
 use tally_protocol::key::{PublicKey, check_registration};
+use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
+use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
 use tally_protocol::time::LogTime;
 
 use super::finding::Rule;
@@ -41,9 +43,16 @@ struct Tenant {
 /// A broken rule, in words.
 pub(super) type Broken = (Rule, String);
 
-/// Tenants and keys as of the entry before.
+/// Tenants, keys and plugins as of the entry before.
 #[derive(Debug)]
 pub(super) struct Rights {
+    known: Known,
+    plugins: PluginRegister,
+}
+
+/// Tenants and keys.
+#[derive(Debug)]
+struct Known {
     ledger_root: AgentId,
     tenants: BTreeMap<TenantId, Tenant>,
     keys: BTreeMap<(TenantId, AgentId, KeyId), KeyFacts>,
@@ -51,32 +60,62 @@ pub(super) struct Rights {
 
 impl Rights {
     pub(super) fn new(genesis: &Genesis) -> Self {
-        let mut rights = Self { ledger_root: genesis.root_agent, tenants: BTreeMap::new(), keys: BTreeMap::new() };
-        rights.add_key(TenantId::NIL, genesis.root_agent, ROOT_KEY_ID, genesis.root_key, LogTime::EPOCH, None);
-        rights
+        let mut known = Known { ledger_root: genesis.root_agent, tenants: BTreeMap::new(), keys: BTreeMap::new() };
+        known.add_key(TenantId::NIL, genesis.root_agent, ROOT_KEY_ID, genesis.root_key, LogTime::EPOCH, None);
+        Self { known, plugins: PluginRegister::new(genesis.ledger_id()) }
     }
 
     /// Judges one event, and takes in what it says if it is a control event.
     pub(super) fn judge(&mut self, frame: &Frame, used: &PublicKey, at: LogTime) -> Result<(), Broken> {
-        self.judge_key(frame, used, at)?;
+        self.known.judge_key(frame, used, at)?;
         let stream = frame.stream();
         if !stream.is_control() {
-            return self.judge_ordinary(frame);
+            return self.known.judge_ordinary(frame);
         }
-        self.judge_right(&stream, frame.agent_id())?;
-        self.take_in(frame, at).map_err(|why| (Rule::ControlRefused, why))
+        self.known.judge_right(&stream, frame.agent_id())?;
+        let taken = if frame.event_type().starts_with(PLUGIN_PREFIX) {
+            self.take_in_plugin(frame, at)
+        } else {
+            self.known.take_in(frame, at)
+        };
+        taken.map_err(|why| (Rule::ControlRefused, why))
     }
 
-    fn judge_key(&self, frame: &Frame, used: &PublicKey, at: LogTime) -> Result<(), Broken> {
-        let (tenant, agent, id) = (frame.tenant_id(), frame.agent_id(), frame.key_id());
-        let broken = |what: &str| Err((Rule::KeyNotValid, format!("key {id} of agent {agent} {what}")));
-        let own = self.keys.get(&(tenant, agent, id));
+    fn take_in_plugin(&mut self, frame: &Frame, now: LogTime) -> Result<(), String> {
+        require(frame.payload_kind() == PayloadKind::Plain, "a control event's payload is encrypted")?;
+        let event = PluginEvent::decode(frame.event_type(), frame.payload()).map_err(|error| error.to_string())?;
+        // Where it stands makes no difference to whether it may.
+        let at = Moment { stream: frame.stream(), actor: frame.agent_id(), index: Index::new(0), now };
+        self.plugins.apply(&at, &event, &self.known).map_err(|refusal| refusal.to_string())
+    }
+}
+
+impl Agents for Known {
+    fn valid_key(&self, stream: &Stream, agent: AgentId, key_id: KeyId, now: LogTime) -> Option<PublicKey> {
+        let key = self.key_of(stream, agent, key_id)?;
+        let good = !key.revoked && now >= key.from && key.end().is_none_or(|end| now < end);
+        good.then_some(key.public_key)
+    }
+
+    fn is_root(&self, stream: &Stream, agent: AgentId) -> bool {
+        self.judge_right(stream, agent).is_ok()
+    }
+}
+
+impl Known {
+    fn key_of(&self, stream: &Stream, agent: AgentId, id: KeyId) -> Option<&KeyFacts> {
         let operators = || {
-            let managed = frame.stream().is_control() && self.tenants.get(&tenant).is_some_and(|it| it.managed);
+            let managed = stream.is_control() && self.tenants.get(&stream.tenant).is_some_and(|it| it.managed);
             let is_root = managed && agent == self.ledger_root;
             is_root.then(|| self.keys.get(&(TenantId::NIL, agent, id))).flatten()
         };
-        let Some(key) = own.or_else(operators) else {
+        self.keys.get(&(stream.tenant, agent, id)).or_else(operators)
+    }
+
+    fn judge_key(&self, frame: &Frame, used: &PublicKey, at: LogTime) -> Result<(), Broken> {
+        let (agent, id) = (frame.agent_id(), frame.key_id());
+        let broken = |what: &str| Err((Rule::KeyNotValid, format!("key {id} of agent {agent} {what}")));
+        let Some(key) = self.key_of(&frame.stream(), agent, id) else {
             return broken("was not registered before");
         };
         if key.public_key != *used {

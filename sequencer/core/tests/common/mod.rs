@@ -143,6 +143,7 @@ impl World {
             checkpoint_signer: Arc::new(key(2)),
             fence: Box::new(self.fence.clone()),
             genesis: GenesisSource::Create(self.genesis.clone()),
+            gate: None,
         }
     }
 

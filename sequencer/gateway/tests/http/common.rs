@@ -150,6 +150,7 @@ impl TestServer {
             checkpoint_signer: Arc::new(ledger.checkpoint_key.clone()),
             fence: Box::new(TestFence::default()),
             genesis: GenesisSource::Create(ledger.genesis.clone()),
+            gate: None,
         };
         let sequencer = match &setup.follower {
             Some(counting) => Sequencer::start_followed(setup.core, parts, CountingFollower::new(counting)),

@@ -16,6 +16,7 @@ use tally_gateway::{Environment, GatewayConfig, Limits, Public, QuicConfig, Quic
 use crate::cli::DevArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::plugins::PluginBounds;
 use crate::profile::{Profile, QuicDoor};
 use crate::shutdown::Shutdown;
 use crate::wire::{self, Plan, Rooms};
@@ -84,6 +85,7 @@ fn open(data: &std::path::Path, keys: &Keys, adopt_fence: bool, doors: &Doors) -
             public: Public { log: true, entries: true, metrics: true, docs: true },
             limits: Limits::standard(),
         },
+        plugins: Some(PluginBounds::STANDARD),
     };
     let rooms = Rooms::open(plan, Some(setup::genesis(keys)))?;
     let made = setup::complete(&rooms, keys, data, doors)?;
@@ -101,6 +103,8 @@ struct Ready<'a> {
     quic_certificate_file: String,
     state: &'static str,
     why: Option<String>,
+    /// Whether it runs plugins.
+    plugins: bool,
     first_start: bool,
     size: u64,
     ledger_id: String,
@@ -132,6 +136,7 @@ fn announce(args: &DevArgs, rooms: &Rooms, made: &Made) -> Result<(), Failure> {
         quic_certificate_file,
         state,
         why: why.clone(),
+        plugins: rooms.plugins.is_some(),
         first_start: made.first_start,
         size: reader.ladder().signed.get(),
         ledger_id: profile.ledger_id.to_hex(),

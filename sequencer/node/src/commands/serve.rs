@@ -45,6 +45,7 @@ pub fn plan(config: &Config, keys: NodeKeys, adopt_fence: bool) -> Plan {
         root: keys.root,
         credential_key: *keys.credentials,
         gateway: config.gateway(),
+        plugins: config.plugins.bounds(),
     }
 }
 
@@ -57,6 +58,8 @@ struct Ready {
     quic: Option<SocketAddr>,
     state: &'static str,
     why: Option<String>,
+    /// Whether it runs plugins.
+    plugins: bool,
     size: u64,
     ledger_id: String,
     origin: String,
@@ -89,6 +92,7 @@ async fn serve(args: &ServeArgs, config: Config, keys: NodeKeys) -> Result<(), F
         quic: quic_address,
         state,
         why,
+        plugins: rooms.plugins.is_some(),
         size: rooms.reader().ladder().signed.get(),
         ledger_id: ledger.ledger_id.to_hex(),
         origin,
@@ -96,6 +100,9 @@ async fn serve(args: &ServeArgs, config: Config, keys: NodeKeys) -> Result<(), F
     match &ready.why {
         None => tracing::info!(url = ready.url, size = ready.size, ledger = ready.ledger_id, "serving"),
         Some(why) => tracing::error!(url = ready.url, size = ready.size, why, "serving, but not taking events"),
+    }
+    if !ready.plugins {
+        tracing::info!("this node runs no plugins");
     }
     if args.json {
         Output::new(true).result(&ready, String::new)?;

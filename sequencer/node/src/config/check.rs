@@ -142,6 +142,10 @@ fn check_bounds(config: &Config, findings: &mut Vec<String>) {
     range("limits.http2_streams_max", u64::from(limits.http2_streams_max), 1, 1024);
     range("limits.receipt_seconds_max", limits.receipt_seconds_max, 1, 3600);
     range("limits.drain_seconds_max", limits.drain_seconds_max, 1, 3600);
+    let plugins = &config.plugins;
+    range("plugins.queries_max", u64::from(plugins.queries_max), 1, 256);
+    range("plugins.programs_max", plugins.programs_max as u64, 1, 4096);
+    range("plugins.log_lines_max", plugins.log_lines_max as u64, 0, 100_000);
     if config.ledger.origin.is_empty() || config.ledger.origin.contains(|c: char| c.is_whitespace() || c == '+') {
         findings.push("ledger.origin is empty or holds spaces or plus signs".into());
     }

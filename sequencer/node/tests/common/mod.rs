@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "shared by test files")]
 
 pub mod load;
+pub mod market;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

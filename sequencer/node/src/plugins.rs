@@ -1,0 +1,84 @@
+//! Plugins on this node: where the plugin host meets the core's follower seam, the core's gate, the database and the
+//! gateway's port.
+//!
+//! In scope: bytes from one room handed to another, and what is shown of it. Out of scope: what an event comes to (the
+//! host), what is folded, signed and stored (the core), what the surface looks like (the gateway).
+//! [`follower`] applies; what it changed rides in the batch of its outcomes. [`port`] and [`gate`] read, on engines and
+//! memory of their own, so that no question can take from applying what it needs.
+
+mod effect;
+mod follower;
+mod gate;
+mod keys;
+mod port;
+mod programs;
+mod record;
+mod shown;
+mod stored;
+
+use std::sync::Arc;
+
+use tally_core::{Follower, PluginGate};
+use tally_gateway::PluginPort;
+use tally_plugin_host::engine::{Engine as Host, Optimisation};
+use tally_storage::Engine;
+
+use crate::exit::Failure;
+
+pub use follower::PluginFollower;
+pub use gate::NoPlugins;
+pub use keys::LogKeys;
+
+use gate::HostGate;
+use port::Port;
+use programs::Programs;
+use shown::Shown;
+use stored::Stored;
+
+/// Bounds of what plugins may take of this node, beyond what each is limited to by its event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PluginBounds {
+    /// Queries that run at once.
+    pub queries_max: u32,
+    /// Compiled modules that are kept, for applying and for queries each.
+    pub programs_max: usize,
+    /// Log lines that are kept of a plugin in a stream.
+    pub log_lines_max: usize,
+}
+
+impl PluginBounds {
+    /// What a node has unless it is told otherwise.
+    pub const STANDARD: Self = Self { queries_max: 8, programs_max: 64, log_lines_max: 1_000 };
+}
+
+/// Instances of the engine that applies: it enters one at a time, and loading enters another.
+const APPLYING_INSTANCES: u32 = 4;
+
+/// What a node with plugins is made of beside the rest.
+pub struct Plugins {
+    /// Applies the events.
+    pub follower: Box<dyn Follower>,
+    /// Asked before a plugin event is ordered.
+    pub gate: Arc<dyn PluginGate>,
+    /// What the door asks.
+    pub port: Arc<dyn PluginPort>,
+}
+
+impl Plugins {
+    /// Over the node's database.
+    ///
+    /// # Errors
+    /// The machine cannot give the engines their memory.
+    pub fn new(engine: &Arc<dyn Engine>, bounds: PluginBounds) -> Result<Self, Failure> {
+        let pool = |instances| {
+            Host::new(instances, Optimisation::Speed)
+                .map_err(|error| Failure::failed(format!("failed to start the plugin engine: {error}")))
+        };
+        let stored = Stored::new(engine);
+        let shown = Arc::new(Shown::new(bounds.log_lines_max));
+        let programs = Arc::new(Programs::new(pool(Programs::instances(&bounds))?, stored.clone(), bounds));
+        let port = Port::new(stored.clone(), Arc::clone(&shown), Arc::clone(&programs));
+        let follower = PluginFollower::new(stored, pool(APPLYING_INSTANCES)?, shown, bounds);
+        Ok(Self { follower: Box::new(follower), gate: Arc::new(HostGate::new(programs)), port: Arc::new(port) })
+    }
+}

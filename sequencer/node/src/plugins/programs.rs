@@ -1,0 +1,144 @@
+//! Compiled modules for questions: those of queries, of declared routes, and of the gate.
+//!
+//! An engine of its own, so that no question can take an instance from applying. Takes a module's hash and limits; gives
+//! the program with what it says of itself. The least used is forgotten; what a module is refused for is remembered,
+//! because the same bytes are refused again. One is compiled at a time.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tally_plugin_host::engine::{Engine as Host, Program};
+use tally_plugin_host::error::HostError;
+use tally_plugin_host::instance::{AskError, Instance};
+use tally_plugin_host::limits::Limits;
+use tally_plugin_host::manifest::Manifest;
+use tally_plugin_host::session::Grant;
+use tally_protocol::hash::{LedgerId, ModuleHash, ProfileId};
+use tally_protocol::id::PluginId;
+
+use super::PluginBounds;
+use super::stored::Stored;
+
+/// A module that runs.
+pub(super) struct Loaded {
+    pub(super) program: Program,
+    pub(super) manifest: Manifest,
+}
+
+/// Why a module does not run.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum LoadProblem {
+    #[error("the module is not stored here")]
+    Missing,
+    /// A fact of the module.
+    #[error("the module is refused: {0}")]
+    Refused(String),
+    /// This host's trouble.
+    #[error("the module cannot be loaded here: {0}")]
+    Host(String),
+}
+
+type Key = (ModuleHash, ProfileId);
+
+#[derive(Default)]
+struct Kept {
+    programs: BTreeMap<Key, (u64, Result<Arc<Loaded>, LoadProblem>)>,
+    uses: u64,
+}
+
+/// The programs.
+pub(super) struct Programs {
+    host: Host,
+    stored: Stored,
+    kept: Mutex<Kept>,
+    loading: Mutex<()>,
+    running: AtomicU32,
+    bounds: PluginBounds,
+}
+
+/// Room for one query; free again when dropped.
+pub(super) struct Slot<'p>(&'p AtomicU32);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Instances that are not queries': loading asks a module who it is.
+const LOADING_INSTANCES: u32 = 2;
+
+impl Programs {
+    /// Instances that the engine must have room for.
+    pub(super) const fn instances(bounds: &PluginBounds) -> u32 {
+        bounds.queries_max.saturating_add(LOADING_INSTANCES)
+    }
+
+    pub(super) fn new(host: Host, stored: Stored, bounds: PluginBounds) -> Self {
+        let (kept, loading, running) = (Mutex::default(), Mutex::default(), AtomicU32::new(0));
+        Self { host, stored, kept, loading, running, bounds }
+    }
+
+    /// Room for one query; none if as many run as may.
+    pub(super) fn slot(&self) -> Option<Slot<'_>> {
+        let free = |running: u32| (running < self.bounds.queries_max).then_some(running + 1);
+        self.running.fetch_update(Ordering::AcqRel, Ordering::Acquire, free).ok().map(|_| Slot(&self.running))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A module under these limits.
+    pub(super) fn get(&self, module: ModuleHash, limits: &Limits) -> Result<Arc<Loaded>, LoadProblem> {
+        let key = (module, limits.profile());
+        if let Some(known) = self.kept().find(&key) {
+            return known;
+        }
+        let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = self.kept().find(&key) {
+            return known;
+        }
+        let loaded = self.load(module, limits).map(Arc::new);
+        if !matches!(loaded, Err(LoadProblem::Missing | LoadProblem::Host(_))) {
+            self.kept().keep(key, loaded.clone(), self.bounds.programs_max);
+        }
+        loaded
+    }
+
+    fn load(&self, module: ModuleHash, limits: &Limits) -> Result<Loaded, LoadProblem> {
+        let host = |error: &dyn std::fmt::Display| LoadProblem::Host(error.to_string());
+        let wasm = self.stored.modules.get(module).map_err(|error| host(&error))?.ok_or(LoadProblem::Missing)?;
+        let program = match self.host.load(&wasm, limits) {
+            Err(HostError::Module(refusal)) => return Err(LoadProblem::Refused(refusal.to_string())),
+            loaded => loaded.map_err(|error| host(&error))?,
+        };
+        let nobody = PluginId::new("nobody").map_err(|error| host(&error))?;
+        let grant = Grant { limits: *limits, ..Grant::nothing(LedgerId::ZERO, nobody) };
+        let manifest = Instance::new(program.clone(), grant).describe().map_err(|error| match error {
+            AskError::Host(error) => host(&error),
+            AskError::Guest(code) => LoadProblem::Refused(format!("it does not describe itself: {code}")),
+            AskError::Manifest(error) => LoadProblem::Refused(format!("it describes itself wrongly: {error}")),
+        })?;
+        Ok(Loaded { program, manifest })
+    }
+}
+
+impl Kept {
+    fn find(&mut self, key: &Key) -> Option<Result<Arc<Loaded>, LoadProblem>> {
+        self.uses += 1;
+        let (used, known) = self.programs.get_mut(key)?;
+        *used = self.uses;
+        Some(known.clone())
+    }
+
+    fn keep(&mut self, key: Key, loaded: Result<Arc<Loaded>, LoadProblem>, count_max: usize) {
+        while self.programs.len() >= count_max.max(1) {
+            let oldest = self.programs.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key);
+            let Some(oldest) = oldest else { break };
+            self.programs.remove(&oldest);
+        }
+        self.programs.insert(key, (self.uses, loaded));
+    }
+}
