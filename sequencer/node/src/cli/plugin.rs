@@ -164,8 +164,8 @@ pub struct TestArgs {
 #[derive(Debug, Clone, Args)]
 pub struct EventsArgs {
     /// A fixture, a folder of them, or an export of a node's log. Default: `fixtures` in the project or beside the module.
-    #[arg(long, value_name = "PATH")]
-    pub log: Option<PathBuf>,
+    #[arg(long = "events", value_name = "PATH")]
+    pub source: Option<PathBuf>,
     /// Configuration for `init`, a JSON file. Fixtures have their own.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -258,8 +258,8 @@ pub struct UpgradeArgs {
     #[arg(long)]
     pub shadow: bool,
     /// Which events, with --shadow.
-    #[arg(long, value_name = "PATH", requires = "shadow")]
-    pub log: Option<PathBuf>,
+    #[arg(long = "events", value_name = "PATH", requires = "shadow")]
+    pub source: Option<PathBuf>,
     /// Stop before this index, with --shadow.
     #[arg(long, value_name = "INDEX", value_parser = parse_index, requires = "shadow")]
     pub to: Option<Index>,
