@@ -19,6 +19,7 @@ use tally_plugin_host::state::StateView;
 use tally_protocol::hash::{self, LedgerId, ModuleHash};
 use tally_protocol::id::PluginId;
 use tally_protocol::outcome::BindingOutcome;
+use tally_protocol::release::Release;
 
 use crate::error::AuthorError;
 
@@ -100,6 +101,28 @@ impl Engines {
         let guests = guests.collect::<Result<Vec<_>, AuthorError>>()?;
         let module = hash::module(wasm);
         Ok(Plugin { manifest, manifest_bytes: manifest_bytes.into(), module, bytes: wasm.len(), guests })
+    }
+
+    /// What a module describes itself as under the limits of its release; none if the host refuses it or it fails.
+    ///
+    /// # Errors
+    /// The host cannot go on.
+    pub fn described(&self, wasm: &[u8], release: &Release) -> Result<Option<Vec<u8>>, AuthorError> {
+        let mut limits = Limits::default();
+        for (name, value) in &release.limits {
+            // What cannot be set is a finding of the report.
+            let _ = limits.set(name, *value);
+        }
+        let program = match self.optimised.load(wasm, &limits) {
+            Err(HostError::Module(_)) => return Ok(None),
+            program => program?,
+        };
+        let asked = Grant { limits, ..Grant::nothing(self.ledger, release.plugin.clone()) };
+        match Instance::new(program, asked).describe_bytes() {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(AskError::Host(error)) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
     }
 
     fn guest(&self, name: EngineName, wasm: &[u8], grant: &Grant) -> Result<Guest, HostError> {

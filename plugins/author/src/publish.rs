@@ -6,14 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tally_plugin_host::limits::Limits;
+use tally_plugin_host::report::{Report, report};
 use tally_protocol::hash::{LedgerId, ReportHash};
 use tally_protocol::id::{AgentId, Index, KeyId, PluginId, StoreId, Stream, TenantId};
 use tally_protocol::key::{PublicKey, Signer};
 use tally_protocol::plugin_event::{Binding, Config, PLUGIN_PREFIX, PluginEvent, Registry, Submission};
 use tally_protocol::plugin_life::{Agents, Moment, PluginRegister, ReleaseRecord};
-use tally_protocol::release::{Decision, Review, Signed, Version, attest};
+use tally_protocol::release::{Decision, Release, Review, Signed, Version, attest};
 use tally_protocol::time::LogTime;
 
+use crate::engines::Engines;
 use crate::error::AuthorError;
 use crate::package::Package;
 
@@ -284,6 +286,15 @@ impl core::fmt::Debug for Who<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Who").field("agent", &self.agent).field("key_id", &self.key_id).finish_non_exhaustive()
     }
+}
+
+/// What the machine has to say about a release, as a node computes it for its reviewers.
+///
+/// # Errors
+/// The host cannot go on; what the module does wrong is a finding.
+pub fn report_on(engines: &Engines, release: &Release, wasm: &[u8]) -> Result<Report, AuthorError> {
+    let described = engines.described(wasm, release)?;
+    Ok(report(release, wasm, described.as_deref()))
 }
 
 /// Signs a package as its publisher.

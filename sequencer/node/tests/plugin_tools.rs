@@ -71,7 +71,7 @@ fn a_dry_run_purity_and_a_shadow_answer_scripts() {
     let other = module("templates/assemblyscript/starter.wasm");
     let fixtures = folder.join("fixtures");
     let shadow = |new: &str| {
-        run(tally(&["plugin", "upgrade", "--shadow", &wasm, new, "--log", fixtures.to_str().unwrap(), "--json"]))
+        run(tally(&["plugin", "upgrade", "--shadow", &wasm, new, "--events", fixtures.to_str().unwrap(), "--json"]))
     };
     let same = shadow(&other);
     assert_eq!(code(&same), 0, "{}{}", out(&same), err(&same));

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use tally_plugin_author::project::Language;
-use tally_protocol::hash::ReportHash;
 use tally_protocol::id::{AgentId, Index, KeyId, PluginId};
 use tally_protocol::plugin_event::Registry;
 use tally_protocol::release::{Decision, PricePer, Version};
@@ -54,6 +53,8 @@ pub enum PluginAction {
     Remove(RemoveArgs),
     /// Releases, and what runs in a store, as the log says.
     List(ListArgs),
+    /// What a plugin logged lately, as the node tells it.
+    Logs(LogsArgs),
 }
 
 impl PluginAction {
@@ -75,6 +76,7 @@ impl PluginAction {
             Self::Configure(args) => args.life.json,
             Self::Remove(args) => args.life.json,
             Self::List(args) => args.life.json,
+            Self::Logs(args) => args.json,
         }
     }
 }
@@ -162,8 +164,8 @@ pub struct TestArgs {
 #[derive(Debug, Clone, Args)]
 pub struct EventsArgs {
     /// A fixture, a folder of them, or an export of a node's log. Default: `fixtures` in the project or beside the module.
-    #[arg(long, value_name = "PATH")]
-    pub log: Option<PathBuf>,
+    #[arg(long = "events", value_name = "PATH")]
+    pub source: Option<PathBuf>,
     /// Configuration for `init`, a JSON file. Fixtures have their own.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -256,8 +258,8 @@ pub struct UpgradeArgs {
     #[arg(long)]
     pub shadow: bool,
     /// Which events, with --shadow.
-    #[arg(long, value_name = "PATH", requires = "shadow")]
-    pub log: Option<PathBuf>,
+    #[arg(long = "events", value_name = "PATH", requires = "shadow")]
+    pub source: Option<PathBuf>,
     /// Stop before this index, with --shadow.
     #[arg(long, value_name = "INDEX", value_parser = parse_index, requires = "shadow")]
     pub to: Option<Index>,
@@ -374,18 +376,12 @@ pub struct ReviewArgs {
     /// Which version.
     #[arg(value_parser = parse_version)]
     pub version: Version,
-    /// approved, rejected or revoked.
-    #[arg(long, value_parser = parse_decision)]
-    pub decision: Decision,
+    /// approved, rejected or revoked. Without it the report is shown, and nothing is decided.
+    #[arg(long, value_parser = parse_decision, requires = "reason")]
+    pub decision: Option<Decision>,
     /// Why; it is stored in the log for good.
-    #[arg(long)]
-    pub reason: String,
-    /// The hash of the report that the reviewer saw.
-    #[arg(long, value_name = "HEX", value_parser = parse_report)]
-    pub report: ReportHash,
-    /// How many of its findings block an approval.
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub blocking: u32,
+    #[arg(long, requires = "decision")]
+    pub reason: Option<String>,
     /// Set aside what blocks; only a root agent may.
     #[arg(long = "override")]
     pub overrides: bool,
@@ -461,6 +457,28 @@ pub struct ListArgs {
     pub life: LifeArgs,
 }
 
+/// `tally plugin logs`
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The node.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Tenant and store. Default: the profile's.
+    #[command(flatten)]
+    pub signer: SignerArgs,
+    /// Only lines of events behind this index.
+    #[arg(long, value_name = "INDEX", value_parser = parse_index)]
+    pub after: Option<Index>,
+    /// At most so many lines.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// Print JSON lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
 fn parse_currency(text: &str) -> Result<[u8; 3], String> {
     let capitals = text.bytes().all(|c| c.is_ascii_uppercase());
     text.as_bytes().try_into().ok().filter(|_| capitals).ok_or_else(|| "three capitals, as in EUR".to_owned())
@@ -486,8 +504,4 @@ fn parse_decision(text: &str) -> Result<Decision, String> {
 
 fn parse_version(text: &str) -> Result<Version, String> {
     Version::parse(text).map_err(|error| error.to_string())
-}
-
-fn parse_report(text: &str) -> Result<ReportHash, String> {
-    ReportHash::from_hex(text).map_err(|error| error.to_string())
 }

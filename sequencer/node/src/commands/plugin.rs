@@ -30,5 +30,6 @@ pub fn run(args: &PluginArgs) -> Result<(), Failure> {
         PluginAction::Configure(args) => life::configure(args),
         PluginAction::Remove(args) => life::remove(args),
         PluginAction::List(args) => life::list(args),
+        PluginAction::Logs(args) => life::logs(args),
     }
 }

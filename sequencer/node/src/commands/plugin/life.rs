@@ -6,22 +6,27 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 use tally_client::{Agent, Client, EventDraft, SubmitOutcome};
 use tally_core::{Clock, SystemClock};
+use tally_plugin_author::engines::Engines;
 use tally_plugin_author::package::Package;
 use tally_plugin_author::publish::{self, Happened, Keys, Past, Verdict, Who, Wish};
-use tally_protocol::id::{PluginId, Sequence, Stream};
+use tally_plugin_host::report::{Finding, Report};
+use tally_protocol::hash::LeafHash;
+use tally_protocol::id::{Index, PluginId, Sequence, Stream};
 use tally_protocol::key::SigningKey;
 use tally_protocol::plugin_event::{Config, PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::Moment;
-use tally_protocol::release::Version;
+use tally_protocol::outcome::OutcomeCode;
+use tally_protocol::release::{Release, Version};
 
 use super::local::{config, failure};
 use crate::cli::NodeArgs;
 use crate::cli::plugin::{
-    ConfigureArgs, InstallArgs, LifeArgs, ListArgs, NodeLifeArgs, RemoveArgs, ReviewArgs, SignArgs, SubmitPackageArgs,
+    ConfigureArgs, InstallArgs, LifeArgs, ListArgs, LogsArgs, NodeLifeArgs, RemoveArgs, ReviewArgs, SignArgs, SubmitPackageArgs,
     UpgradeArgs, WishArgs,
 };
 use crate::commands;
@@ -149,13 +154,30 @@ impl<'a> Life<'a> {
         let frame = root.sign(&draft).map_err(|error| Failure::failed(error.to_string()))?;
         match connect::within(&self.args.node, self.client.submit_one(&frame)).await? {
             SubmitOutcome::Accepted(receipt) | SubmitOutcome::Duplicate(receipt) => {
+                let index = receipt.placed.index;
+                let starts = matches!(
+                    event,
+                    PluginEvent::Installed(_) | PluginEvent::Upgraded(_) | PluginEvent::Configured { .. }
+                );
+                let outcome = if starts { self.outcome(index, receipt.leaf_hash, event.plugin()).await } else { None };
+                let failed = outcome.as_ref().is_some_and(|code| !code.is_accepted());
                 let done = Done {
                     event_type: event.event_type(),
                     plugin: event.plugin().to_string(),
-                    index: receipt.placed.index.get(),
+                    index: index.get(),
                     event_id: receipt.frame.event_id().to_string(),
+                    outcome: outcome.map(|code| code.to_string()),
                 };
-                self.output.result(&done, || format!("{said} (log index {})", done.index))
+                let told = done.outcome.as_deref().unwrap_or("to come");
+                self.output.result(&done, || match (starts, failed) {
+                    (false, _) => format!("{said} (log index {index})"),
+                    (true, false) => format!("{said} (log index {index}, outcome {told})"),
+                    (true, true) => format!("{} did not start (log index {index}, outcome {told})", event.plugin()),
+                })?;
+                if failed {
+                    return Err(Failure::new(Exit::Rejected, format!("the plugin did not start: {told}")));
+                }
+                Ok(())
             }
             SubmitOutcome::Rejected(rejected) => {
                 let (code, message) = (rejected.rejection.code, rejected.rejection.message);
@@ -171,6 +193,36 @@ struct Done {
     plugin: String,
     index: u64,
     event_id: String,
+    /// How `init` or `migrate` ended; none if it is still to come, or the event starts nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<String>,
+}
+
+/// How long the outcome of an event is waited for.
+const OUTCOME_PATIENCE: Duration = Duration::from_secs(5);
+
+impl Life<'_> {
+    /// How `init` or `migrate` of a plugin ended at an event, proven; none if that takes longer than is waited for.
+    async fn outcome(
+        &self,
+        index: Index,
+        leaf: LeafHash,
+        plugin: &PluginId,
+    ) -> Option<OutcomeCode> {
+        let asked = async {
+            loop {
+                match self.client.outcome(index, leaf).await {
+                    Ok(proven) => return Some(proven),
+                    // Not applied yet, or not by this node.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        let proven = tokio::time::timeout(OUTCOME_PATIENCE, asked).await.ok().flatten();
+        proven.and_then(|proven| {
+            proven.outcome.bindings.into_iter().find(|binding| binding.plugin == *plugin).map(|binding| binding.code)
+        })
+    }
 }
 
 /// The root agent of a control stream, whose key a development node keeps beside its profile's folder.
@@ -233,27 +285,73 @@ pub(super) fn submit(args: &SubmitPackageArgs) -> Result<(), Failure> {
     let package = Package::load(&args.package).map_err(|error| failure(&error))?;
     with(&args.life.at, args.life.json, |life| async move {
         let event = life.past.submit(life.registry(), &package).map_err(|error| failure(&error))?;
+        // The node has to have the module before an event names it; twice is once.
+        connect::within(&life.args.node, life.client.put_module(package.wasm.clone().into())).await?;
         let release = &package.release;
         let said = format!("{} {} waits for review, release {}", release.plugin, release.version, release.hash());
         life.go_on(life.registry(), &event, &said).await
     })
 }
 
-/// `tally plugin review`
+#[derive(Serialize)]
+struct Reported {
+    plugin: String,
+    version: String,
+    report: String,
+    blocking: u32,
+    findings: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    rule: &'static str,
+    about: String,
+    weight: &'static str,
+}
+
+/// `tally plugin review`: the report first; then the decision about it, if there is one.
 pub(super) fn review(args: &ReviewArgs) -> Result<(), Failure> {
     with(&args.life.at, args.life.json, |life| async move {
-        let verdict = Verdict {
-            decision: args.decision,
-            overrides: args.overrides,
-            report: args.report,
-            blocking: args.blocking,
-            reason: args.reason.clone(),
-        };
         let registry = life.registry();
+        let record = life.past.register().release(&registry, &args.plugin, args.version);
+        let none = || Failure::usage(format!("the registry has no {} {}", args.plugin, args.version));
+        let release = record.ok_or_else(none)?.release();
+        let wasm = connect::within(&life.args.node, life.client.module(release.module, None)).await?;
+        let report = Engines::new(life.past.ledger()).and_then(|engines| publish::report_on(&engines, release, &wasm));
+        let report = report.map_err(|error| failure(&error))?;
+        let (Some(decision), Some(reason)) = (args.decision, args.reason.clone()) else {
+            return tell_report(&life, release, &report);
+        };
+        if !life.output.is_json() {
+            tell_report(&life, release, &report)?;
+        }
+        let (overrides, blocking) = (args.overrides, report.blocking());
+        let verdict = Verdict { decision, overrides, report: report.hash(), blocking, reason };
         let event = life.past.review(registry, &args.plugin, args.version, &verdict, &life.who());
         let event = event.map_err(|error| failure(&error))?;
-        let said = format!("{} {} is {}", args.plugin, args.version, args.decision.as_str());
+        let said = format!("{} {} is {}", args.plugin, args.version, decision.as_str());
         life.go_on(registry, &event, &said).await
+    })
+}
+
+fn tell_report(life: &Life<'_>, release: &Release, report: &Report) -> Result<(), Failure> {
+    let found = |finding: &Finding| Found {
+        rule: finding.rule,
+        about: finding.about.clone(),
+        weight: finding.weight.as_str(),
+    };
+    let reported = Reported {
+        plugin: release.plugin.to_string(),
+        version: release.version.to_string(),
+        report: report.hash().to_hex(),
+        blocking: report.blocking(),
+        findings: report.findings().iter().map(found).collect(),
+    };
+    life.output.result(&reported, || {
+        let Reported { plugin, version, report, blocking, findings } = &reported;
+        let mut lines = vec![format!("{plugin} {version}  report {report}  {blocking} findings block")];
+        lines.extend(findings.iter().map(|Found { rule, about, weight }| format!("  {weight}  {rule}  {about}")));
+        lines.join("\n")
     })
 }
 
@@ -378,6 +476,32 @@ pub(super) fn list(args: &ListArgs) -> Result<(), Failure> {
         let listed = Listed { releases: releases.collect(), installed: installed.collect() };
         life.output.result(&listed, || listed.to_string())
     })
+}
+
+#[derive(Serialize)]
+struct Said<'l> {
+    index: u64,
+    level: &'l str,
+    text: &'l str,
+}
+
+/// `tally plugin logs`
+pub(super) fn logs(args: &LogsArgs) -> Result<(), Failure> {
+    let profile = connect::profile(&args.node)?;
+    let client = connect::client(&args.node, profile.as_ref(), Caller::Agent)?;
+    let tenant = args.signer.tenant.or_else(|| profile.as_ref().map(|profile| profile.tenant_id));
+    let store = args.signer.store.or_else(|| profile.as_ref().map(|profile| profile.store_id));
+    let (Some(tenant), Some(store)) = (tenant, store) else {
+        return Err(Failure::usage("name the store: --tenant and --store"));
+    };
+    let asked = client.plugin_logs(Stream::new(tenant, store), &args.plugin, args.after, args.limit);
+    let page = commands::runtime()?.block_on(connect::within(&args.node, asked))?;
+    let output = Output::new(args.json);
+    for line in &page.lines {
+        let said = Said { index: line.index.get(), level: &line.level, text: &line.text };
+        output.result(&said, || format!("{:>10}  {:<5}  {}", said.index, said.level, said.text))?;
+    }
+    Ok(())
 }
 
 impl std::fmt::Display for Listed {

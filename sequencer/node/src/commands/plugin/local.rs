@@ -78,11 +78,11 @@ fn tracks(args: &EventsArgs, place: &Path) -> Result<(Vec<Track>, LedgerId), Fai
     let config = args.config.as_deref().map(config).transpose()?;
     let to = args.to.unwrap_or(Index::new(u64::MAX));
     let empty = b"{}".to_vec();
-    if let Some(export) = args.log.as_deref().and_then(|log| Export::at(log, config.as_ref().unwrap_or(&empty))) {
+    if let Some(export) = args.source.as_deref().and_then(|source| Export::at(source, config.as_ref().unwrap_or(&empty))) {
         let tracks = export.tracks(to).map_err(|error| failure(&error))?;
         return Ok((tracks, export.ledger().map_err(|error| failure(&error))?));
     }
-    let source = fixtures(args.log.as_deref(), place);
+    let source = fixtures(args.source.as_deref(), place);
     let mut tracks = source.tracks(to).map_err(|error| failure(&error))?;
     if let Some(config) = config {
         tracks.iter_mut().for_each(|track| track.config.clone_from(&config));
@@ -213,7 +213,7 @@ pub(super) fn purity(args: &PurityArgs) -> Result<(), Failure> {
 pub(super) fn shadow(args: &UpgradeArgs) -> Result<(), Failure> {
     let [old, new] = args.what.as_slice() else { return Err(Failure::usage("give the old and the new module")) };
     let (old, new) = (Path::new(old), Path::new(new));
-    let events = EventsArgs { log: args.log.clone(), config: args.wish.config.clone(), to: args.to };
+    let events = EventsArgs { source: args.source.clone(), config: args.wish.config.clone(), to: args.to };
     let (tracks, ledger) = tracks(&events, new)?;
     let module = |place: &Path| compile::module_of(place, None).map_err(|error| failure(&error));
     let one = &EngineName::ALL[..1];
