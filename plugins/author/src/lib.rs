@@ -9,7 +9,6 @@
 pub mod error;
 pub mod shown;
 
-
 pub mod engines;
 pub mod play;
 
