@@ -145,7 +145,7 @@ pub fn play(guest: &Guest, events: &[Arc<Event>], state: State, cuts: Cuts<'_>) 
         let applied = guest.apply(range.to_vec(), seen).map_err(|source| AuthorError::Apply { from, source })?;
         let held = || AuthorError::Host(HostError::Engine("a state is still read after its events".to_owned()));
         let written = Arc::get_mut(&mut overlay).ok_or_else(held)?;
-        applied.iter().for_each(|step| written.absorb(&step.writes));
+        applied.iter().for_each(|step| written.absorb(&step.writes, step.grown));
         steps.extend(applied);
     }
     let mut state = state;
