@@ -31,7 +31,7 @@ mod stream;
 
 pub use cuts::FreshList;
 
-use record::lifecycle_record;
+use record::{WriteSets, lifecycle_record};
 use runner::Runner;
 use stream::StreamRun;
 
@@ -310,13 +310,29 @@ impl<'w, L: Loader> Work<'w, L> {
             return Ok(());
         }
         let mut run = StreamRun::new(*stream, events, runners, self.cuts);
+        let mut sets = WriteSets::default();
         for (at, position) in waiting.iter().enumerate() {
-            self.outcomes[*position].bindings = run.event(at, &mut self.made)?;
+            self.outcomes[*position].bindings = run.event(at, &mut self.made, &mut sets)?;
+            if sets.is_full() {
+                self.settle(&waiting, &mut sets);
+            }
         }
+        self.settle(&waiting, &mut sets);
         for runner in run.into_runners() {
             self.put_back(stream, runner)?;
         }
         Ok(())
+    }
+
+    fn settle(&mut self, waiting: &[usize], sets: &mut WriteSets) {
+        let outcomes = &mut self.outcomes;
+        sets.settle(|at, place, hash| {
+            let position = waiting.get(at).copied().unwrap_or(usize::MAX);
+            let record = outcomes.get_mut(position).and_then(|outcome| outcome.bindings.get_mut(place));
+            if let Some(record) = record {
+                record.writes = hash;
+            }
+        });
     }
 
     /// The bindings that run in a stream, those that hear none of these events too: a derived one may come.

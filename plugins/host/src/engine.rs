@@ -105,20 +105,20 @@ impl Engine {
     }
 }
 
+/// Compiles a module as an engine for work would, and keeps nothing: without a pool, so that it runs in little memory.
+///
+/// # Errors
+/// As [`Engine::load`].
+pub(crate) fn compile_only(wasm: &[u8], limits: &Limits) -> Result<(), HostError> {
+    let valid = validate(wasm, limits)?;
+    let instrumented = instrument(&valid, limits)?;
+    validate_again(&instrumented)?;
+    let compiler = Wasmtime::new(&code_config(Optimisation::Speed)).map_err(engine)?;
+    compiler.precompile_module(&instrumented).map(drop).map_err(engine)
+}
+
 fn config(instances: u32, optimisation: Optimisation) -> Config {
-    let mut config = Config::new();
-    config.strategy(Strategy::Cranelift);
-    config.cranelift_opt_level(match optimisation {
-        Optimisation::Speed => OptLevel::Speed,
-        Optimisation::None => OptLevel::None,
-    });
-    config.cranelift_nan_canonicalization(true);
-    config.wasm_features(WasmFeatures::all(), false);
-    config.wasm_features(FEATURES, true);
-    config.consume_fuel(true);
-    config.epoch_interruption(true);
-    config.max_wasm_stack(NATIVE_STACK_BYTES);
-    config.memory_init_cow(true);
+    let mut config = code_config(optimisation);
     let memory_bytes = usize::try_from(Limits::CAPS.memory_pages * PAGE_BYTES).unwrap_or(usize::MAX);
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(instances);
@@ -134,6 +134,24 @@ fn config(instances: u32, optimisation: Optimisation) -> Config {
     pool.linear_memory_keep_resident(256 * 1024);
     pool.table_keep_resident(16 * 1024);
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+    config
+}
+
+/// What decides the code that is made.
+fn code_config(optimisation: Optimisation) -> Config {
+    let mut config = Config::new();
+    config.strategy(Strategy::Cranelift);
+    config.cranelift_opt_level(match optimisation {
+        Optimisation::Speed => OptLevel::Speed,
+        Optimisation::None => OptLevel::None,
+    });
+    config.cranelift_nan_canonicalization(true);
+    config.wasm_features(WasmFeatures::all(), false);
+    config.wasm_features(FEATURES, true);
+    config.consume_fuel(true);
+    config.epoch_interruption(true);
+    config.max_wasm_stack(NATIVE_STACK_BYTES);
+    config.memory_init_cow(true);
     config
 }
 
@@ -187,7 +205,7 @@ impl Program {
         };
         let allocate = instance.get_typed_func(&mut *store, "cabi_realloc").map_err(failed)?;
         let room = store.data_mut();
-        (room.doors, room.allocate) = (Some(doors), Some(Arc::new(allocate)));
+        (room.doors, room.allocate) = (Some(doors), Some(allocate));
         let mut outside = Outside { store, instance, doors };
         v1::enter(&mut outside, entry)
     }
@@ -197,7 +215,8 @@ impl Program {
 struct Room {
     session: Session,
     doors: Option<Doors>,
-    allocate: Option<Arc<Allocate>>,
+    /// Its allocator; lent while it runs.
+    allocate: Option<Allocate>,
     deadline_ticks: u64,
     host_memory_failed: bool,
     growth_allowed: bool,
@@ -294,10 +313,11 @@ macro_rules! common_doors {
         }
 
         fn allocate(&mut self, align: i32, bytes: i32) -> Result<i32, Stop> {
-            let Some(allocate) = self.$field.data().allocate.clone() else {
+            let Some(allocate) = self.$field.data_mut().allocate.take() else {
                 return Err(Stop::Host(HostError::Engine("a host call before the instance".to_owned())));
             };
             let called = allocate.call(&mut *self.$field, (0, 0, align, bytes));
+            self.$field.data_mut().allocate = Some(allocate);
             called.map_err(|error| self.why(&error))
         }
     };

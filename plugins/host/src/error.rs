@@ -8,6 +8,7 @@ use tally_merkle::sparse::StateTreeError;
 use tally_protocol::hash::{ModuleHash, ProfileId};
 use tally_protocol::id::{Index, PluginId};
 
+use crate::apart::ApartError;
 use crate::state::StateError;
 
 /// Why a module is refused, and where.
@@ -149,6 +150,9 @@ pub enum HostError {
     /// The host could not give memory that the limit allows.
     #[error("the host ran out of memory for a guest")]
     HostMemory,
+    /// No child process came through with compiling the module. It may be this machine's fault, so no outcome comes of it.
+    #[error("the module was not compiled apart")]
+    Apart(#[from] ApartError),
     /// An instance ended where the recorded cuts say that it went on.
     #[error("event {index} has a fresh instance, against the record")]
     Cut {

@@ -10,9 +10,11 @@
 //! to one outcome per entry ([`apply`]), what the range changed ([`delta`]), and the same again for who does not believe
 //! it ([`replay`]). `docs/formats/apply.md` says what all of it must come to.
 //!
-//! Out of scope, for later parts: compiling in a separate process and artifacts under a MAC (here the module is
-//! compiled in place), delivery of effects, routes. This crate reads state through [`state::StateView`] and [`state::States`],
-//! and touches neither disk nor network nor clock.
+//! A module can be compiled by a child process first, within bounds ([`apart`]); what machines have to say about a release
+//! is in [`report`].
+//!
+//! Out of scope: delivery of effects, routes. This crate reads state through [`state::StateView`] and [`state::States`],
+//! and touches neither disk nor network nor clock; [`engine::Ticker`] is how a clock of others guards wall time.
 
 pub mod error;
 pub mod limits;
@@ -32,6 +34,7 @@ pub mod abi;
 pub mod engine;
 pub mod instance;
 
+pub mod apart;
 pub mod apply;
 pub mod delta;
 pub mod memory;

@@ -2,10 +2,11 @@
 //!
 //! Takes writes and reads; gives values and ranges as if the writes were in the base. [`Overlay::begin`] opens an event;
 //! [`Overlay::commit`] gives its write set in key order, [`Overlay::rollback`] undoes it: the journal holds, for each key
-//! the event touched, what the overlay held before. Beside it goes how many bytes the space holds, which is a function of
+//! the event touched, what the overlay held before, and each row says which event touched it last. Beside it goes how many bytes the space holds, which is a function of
 //! its rows: each write is held against the row it replaces. Nothing here fails but reads of the base.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -19,17 +20,36 @@ pub type Write = (Bytes, Option<Bytes>);
 /// Writes over a base.
 pub struct Overlay {
     base: Arc<dyn StateView>,
-    written: BTreeMap<Bytes, Option<Bytes>>,
-    /// For each key that the open event touched: what was written before, if anything was.
-    journal: BTreeMap<Bytes, Option<Option<Bytes>>>,
+    written: BTreeMap<Bytes, Slot>,
+    /// For each key that the open event touched, in the order of the first writes.
+    journal: Vec<Touched>,
+    /// Whether the open event wrote a key more than once, so that the journal's values are not the last ones.
+    rewrote: bool,
+    /// The open event's number.
+    event: u64,
     /// Bytes of the base's rows, once somebody asked.
     base_bytes: Option<u64>,
     /// By how much the writes let the space grow, and by how much those before the open event did.
     grown: i64,
     grown_before: i64,
     /// Keys of the base that were read last, and the bytes of their rows: most writes follow a read of their key.
-    seen: Vec<(Bytes, u64)>,
+    seen: Vec<(Vec<u8>, u64)>,
     seen_next: usize,
+}
+
+/// A key that the open event touched.
+struct Touched {
+    key: Bytes,
+    /// What it wrote there first.
+    value: Option<Bytes>,
+    /// What was written there before, if anything.
+    before: Option<Slot>,
+}
+
+/// What was written under a key, and by which event.
+struct Slot {
+    value: Option<Bytes>,
+    event: u64,
 }
 
 /// How many rows of the base are remembered by their bytes.
@@ -42,7 +62,9 @@ impl Overlay {
         Self {
             base,
             written: BTreeMap::new(),
-            journal: BTreeMap::new(),
+            journal: Vec::new(),
+            rewrote: false,
+            event: 1,
             base_bytes: None,
             grown: 0,
             grown_before: 0,
@@ -65,22 +87,35 @@ impl Overlay {
     /// Keeps the open event's writes and gives them: each key once, in order.
     pub fn commit(&mut self) -> Vec<Write> {
         self.grown_before = self.grown;
-        let touched = core::mem::take(&mut self.journal);
-        touched
-            .into_keys()
-            .map(|key| {
-                let value = self.written.get(&key).cloned().flatten();
-                (key, value)
-            })
-            .collect()
+        if self.journal.is_empty() {
+            return Vec::new();
+        }
+        self.event += 1;
+        let mut writes: Vec<Write> = Vec::with_capacity(self.journal.len());
+        if core::mem::take(&mut self.rewrote) {
+            for Touched { key, .. } in self.journal.drain(..) {
+                let value = self.written.get(&key).and_then(|slot| slot.value.clone());
+                writes.push((key, value));
+            }
+        } else {
+            writes.extend(self.journal.drain(..).map(|touched| (touched.key, touched.value)));
+        }
+        writes.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+        writes
     }
 
     /// Undoes the open event's writes.
     pub fn rollback(&mut self) {
         self.grown = self.grown_before;
-        for (key, before) in core::mem::take(&mut self.journal) {
+        if self.journal.is_empty() {
+            return;
+        }
+        self.event += 1;
+        self.rewrote = false;
+        // The newest first, so that what was there at the savepoint comes back last.
+        for Touched { key, before, .. } in self.journal.drain(..).rev() {
             match before {
-                Some(value) => self.written.insert(key, value),
+                Some(slot) => self.written.insert(key, slot),
                 None => self.written.remove(&key),
             };
         }
@@ -90,12 +125,6 @@ impl Overlay {
     #[must_use]
     pub fn touched(&self) -> usize {
         self.journal.len()
-    }
-
-    /// Whether the open event touched this key.
-    #[must_use]
-    pub fn has_touched(&self, key: &[u8]) -> bool {
-        self.journal.contains_key(key)
     }
 
     /// By how many bytes the open event let the space grow.
@@ -121,26 +150,34 @@ impl Overlay {
     /// # Errors
     /// The base could not be read.
     pub fn write(&mut self, key: Bytes, value: Option<Bytes>) -> Result<i64, StateError> {
-        let held = match self.written.get(&key) {
-            Some(before) => row_bytes(&key, before.as_deref()),
-            None => self.held_by_base(&key)?,
+        let after = row_bytes(&key, value.as_deref());
+        let slot = Slot { value: value.clone(), event: self.event };
+        let held = match self.written.entry(key) {
+            Entry::Occupied(mut entry) => {
+                let held = row_bytes(entry.key(), entry.get().value.as_deref());
+                let key = entry.key().clone();
+                let before = entry.insert(slot);
+                if before.event == self.event {
+                    self.rewrote = true;
+                } else {
+                    self.journal.push(Touched { key, value, before: Some(before) });
+                }
+                held
+            }
+            Entry::Vacant(entry) => {
+                let key = entry.key().clone();
+                let held = match newest_first(&self.seen, self.seen_next).find(|(seen, _)| *seen == key[..]) {
+                    Some((_, bytes)) => *bytes,
+                    None => row_bytes(&key, self.base.get(&key)?.as_deref()),
+                };
+                entry.insert(slot);
+                self.journal.push(Touched { key, value, before: None });
+                held
+            }
         };
-        let grown = row_bytes(&key, value.as_deref()).cast_signed().saturating_sub(held.cast_signed());
+        let grown = after.cast_signed().saturating_sub(held.cast_signed());
         self.grown = self.grown.saturating_add(grown);
-        self.put(key, value);
         Ok(grown)
-    }
-
-    fn put(&mut self, key: Bytes, value: Option<Bytes>) {
-        let before = self.written.insert(key.clone(), value);
-        self.journal.entry(key).or_insert(before);
-    }
-
-    fn held_by_base(&self, key: &Bytes) -> Result<u64, StateError> {
-        match self.seen.iter().find(|(seen, _)| seen == key) {
-            Some((_, bytes)) => Ok(*bytes),
-            None => Ok(row_bytes(key, self.base.get(key)?.as_deref())),
-        }
     }
 
     /// Reads a key that may be written soon.
@@ -148,14 +185,18 @@ impl Overlay {
     /// # Errors
     /// The base could not be read.
     pub fn read(&mut self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
-        if let Some(value) = self.written.get(key) {
-            return Ok(value.clone());
+        if let Some(slot) = self.written.get(key) {
+            return Ok(slot.value.clone());
         }
         let value = self.base.get(key)?;
-        let seen = (Bytes::copy_from_slice(key), row_bytes(key, value.as_deref()));
+        let bytes = row_bytes(key, value.as_deref());
         match self.seen.get_mut(self.seen_next) {
-            Some(place) => *place = seen,
-            None => self.seen.push(seen),
+            Some((seen, held)) => {
+                seen.clear();
+                seen.extend_from_slice(key);
+                *held = bytes;
+            }
+            None => self.seen.push((key.to_vec(), bytes)),
         }
         self.seen_next = (self.seen_next + 1) % SEEN_MAX;
         Ok(value)
@@ -165,7 +206,13 @@ impl Overlay {
     pub fn extend(&mut self, writes: &[Write], grown: i64) {
         self.grown = self.grown.saturating_add(grown);
         for (key, value) in writes {
-            self.put(key.clone(), value.clone());
+            let slot = Slot { value: value.clone(), event: self.event };
+            let before = self.written.insert(key.clone(), slot);
+            if before.as_ref().is_some_and(|before| before.event == self.event) {
+                self.rewrote = true;
+            } else {
+                self.journal.push(Touched { key: key.clone(), value: value.clone(), before });
+            }
         }
     }
 
@@ -174,14 +221,15 @@ impl Overlay {
         self.grown = self.grown.saturating_add(grown);
         self.grown_before = self.grown_before.saturating_add(grown);
         for (key, value) in writes {
-            self.written.insert(key.clone(), value.clone());
+            // Of no event.
+            self.written.insert(key.clone(), Slot { value: value.clone(), event: 0 });
         }
     }
 
     /// Everything written, each key once, in order.
     #[must_use]
     pub fn into_written(self) -> Vec<Write> {
-        self.written.into_iter().collect()
+        self.written.into_iter().map(|(key, slot)| (key, slot.value)).collect()
     }
 
     /// Reads a key.
@@ -190,7 +238,7 @@ impl Overlay {
     /// The base could not be read.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StateError> {
         match self.written.get(key) {
-            Some(value) => Ok(value.clone()),
+            Some(slot) => Ok(slot.value.clone()),
             None => self.base.get(key),
         }
     }
@@ -205,7 +253,7 @@ impl Overlay {
         }
         let bounds = (Bound::Included(start), end.map_or(Bound::Unbounded, Bound::Excluded));
         let written = self.written.range::<[u8], _>(bounds);
-        let mut written: Box<dyn Iterator<Item = (&Bytes, &Option<Bytes>)>> =
+        let mut written: Box<dyn Iterator<Item = (&Bytes, &Slot)>> =
             if reverse { Box::new(written.rev()) } else { Box::new(written) };
         let mut rows = Vec::new();
         let mut base = BasePages::new(self.base.as_ref(), start, end, reverse, limit);
@@ -219,7 +267,7 @@ impl Overlay {
                 (Some((our, _)), Some((their, _))) => (*our).cmp(their),
             };
             if order.is_le() {
-                if let Some((key, Some(value))) = ours {
+                if let Some((key, Slot { value: Some(value), .. })) = ours {
                     rows.push((key.clone(), value.clone()));
                 }
                 ours = written.next();
@@ -233,6 +281,12 @@ impl Overlay {
         }
         Ok(rows)
     }
+}
+
+/// The rows that were read, the last one first.
+fn newest_first(seen: &[(Vec<u8>, u64)], next: usize) -> impl Iterator<Item = &(Vec<u8>, u64)> {
+    let (before, after) = seen.split_at(next.min(seen.len()));
+    before.iter().rev().chain(after.iter().rev())
 }
 
 /// Bytes of a row; none if there is no value.

@@ -266,7 +266,6 @@ pub struct Session {
     fresh: bool,
     /// `next` said that there is none.
     pub(crate) ended: bool,
-    pub(crate) record: Vec<u8>,
     /// What `init` or `migrate` left of its gas.
     pub(crate) gas_left: i64,
     /// Calls of the host since the gas was filled.
@@ -289,7 +288,6 @@ impl Session {
             room: 0,
             fresh: false,
             ended: false,
-            record: Vec::new(),
             gas_left: 0,
             host_calls: 0,
         }
@@ -306,6 +304,7 @@ impl Session {
     }
 
     pub(crate) fn give(&mut self, events: Vec<Arc<Event>>) {
+        self.settled.reserve(events.len());
         self.events = events.into();
     }
 
@@ -350,8 +349,8 @@ impl Session {
         self.open = Some(Open::new(Index::new(0), true, 0, (0, 0), self.grant.limits.log_bytes));
     }
 
-    /// The next event, opened, with its record; none when this instance gets no more.
-    pub(crate) fn open_next(&mut self) -> Option<()> {
+    /// The next event, opened; none when this instance gets no more.
+    pub(crate) fn open_next(&mut self) -> Option<Arc<Event>> {
         loop {
             if self.room == 0 {
                 return None;
@@ -368,8 +367,7 @@ impl Session {
             let fresh = core::mem::take(&mut self.fresh);
             let log_left = self.grant.limits.log_bytes;
             self.open = Some(Open::new(event.index, fresh, event.depth, event.calls_before, log_left));
-            encode_record(&event, &mut self.record);
-            return Some(());
+            return Some(event);
         }
     }
 
@@ -458,25 +456,39 @@ fn len_u32(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).unwrap_or(u32::MAX)
 }
 
-/// The record of version 1: fixed little-endian fields, then the texts, then the body.
-fn encode_record(event: &Event, out: &mut Vec<u8>) {
-    out.clear();
-    out.extend_from_slice(&event.index.get().to_le_bytes());
-    out.extend_from_slice(&event.sequence.get().to_le_bytes());
-    out.extend_from_slice(&event.sequenced_at.micros().to_le_bytes());
-    out.extend_from_slice(event.stream.tenant.as_bytes());
-    out.extend_from_slice(event.stream.store.as_bytes());
-    out.extend_from_slice(event.event_id.as_bytes());
-    out.extend_from_slice(event.agent.as_bytes());
-    out.extend_from_slice(event.payload_hash.as_bytes());
+/// Bytes of a record before its texts.
+const RECORD_HEAD_BYTES: usize = 3 * 8 + 4 * 16 + 32 + 4 * 2 + 4;
+
+/// Bytes of an event's record.
+pub(crate) fn record_bytes(event: &Event) -> usize {
+    let texts = event.event_type.len() + event.entity_type.len() + event.entity_id.len();
+    RECORD_HEAD_BYTES + texts + event.body.len()
+}
+
+/// Writes the record of version 1: fixed little-endian fields, then the texts, then the body.
+pub(crate) fn write_record(event: &Event, out: &mut [u8]) {
+    let mut rest = out;
+    let mut put = |bytes: &[u8]| {
+        let Some((place, after)) = core::mem::take(&mut rest).split_at_mut_checked(bytes.len()) else { return };
+        place.copy_from_slice(bytes);
+        rest = after;
+    };
+    put(&event.index.get().to_le_bytes());
+    put(&event.sequence.get().to_le_bytes());
+    put(&event.sequenced_at.micros().to_le_bytes());
+    put(event.stream.tenant.as_bytes());
+    put(event.stream.store.as_bytes());
+    put(event.event_id.as_bytes());
+    put(event.agent.as_bytes());
+    put(event.payload_hash.as_bytes());
     let texts = [&event.event_type, &event.entity_type, &event.entity_id];
     for text in texts {
-        out.extend_from_slice(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
+        put(&u16::try_from(text.len()).unwrap_or(u16::MAX).to_le_bytes());
     }
-    out.extend_from_slice(&u16::from(event.depth > 0).to_le_bytes());
-    out.extend_from_slice(&len_u32(&event.body).to_le_bytes());
+    put(&u16::from(event.depth > 0).to_le_bytes());
+    put(&len_u32(&event.body).to_le_bytes());
     for text in texts {
-        out.extend_from_slice(text.as_bytes());
+        put(text.as_bytes());
     }
-    out.extend_from_slice(&event.body);
+    put(&event.body);
 }

@@ -168,7 +168,7 @@ fn endless_host_calls_and_bulk_storms_run_out_of_gas() {
     for call in [
         "(call $kv_get (i32.const 1024) (i32.const 7) (i32.const 64))",
         "(call $kv_delete (i32.const 1104) (i32.const 4))",
-        "(call $log (i32.const 1) (i32.const 0) (i32.const 0))",
+        "(call $sha256 (i32.const 0) (i32.const 0) (i32.const 64))",
         "(call $id (i32.const 1024) (i32.const 4) (i32.const 64))",
         "(drop (call $verify (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)))",
         "(memory.fill (i32.const 8192) (i32.const 1) (i32.const 200000))",
@@ -176,6 +176,8 @@ fn endless_host_calls_and_bulk_storms_run_out_of_gas() {
     ] {
         fails_alone(&format!("(loop $l {call} (br $l))"), "out_of_gas");
     }
+    // The cheapest call meets the count of calls first.
+    fails_alone("(loop $l (call $log (i32.const 1) (i32.const 0) (i32.const 0)) (br $l))", "limit(host_calls)");
     fails_alone("(loop $l (drop (memory.grow (i32.const 1))) (br $l))", "memory_exceeded");
     fails_alone("(loop $l (drop (memory.grow (i32.const 0))) (br $l))", "out_of_gas");
 }

@@ -695,6 +695,11 @@ pub(crate) fn writes<'a>(writes: impl Iterator<Item = (&'a [u8], Option<&'a [u8]
     WritesHash(state.finalize().into())
 }
 
+/// [`writes`] of many sets, from what stands behind the tag ([`crate::outcome::write_set`] writes it), in lanes.
+pub(crate) fn writes_many<'a>(sets: impl Iterator<Item = &'a [u8]>) -> Vec<WritesHash> {
+    wrap(lanes::sha256_many(TALLY_WRITES, sets), WritesHash)
+}
+
 /// What a plugin emitted: tag, then of each emit, in the order of the calls, event type and body with their lengths.
 #[must_use]
 pub fn emits<'a>(emits: impl Iterator<Item = (&'a str, &'a [u8])>) -> EmitsHash {

@@ -425,6 +425,35 @@ pub fn writes_hash<'a>(
     if ordered { Ok(hash) } else { Err(OutcomeError::KeyOrder) }
 }
 
+/// Writes a write set behind others, for [`writes_hashes`].
+///
+/// # Errors
+/// The keys are not in strict order; what was written is of no use.
+pub fn write_set<'a>(
+    writes: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+    out: &mut Vec<u8>,
+) -> Result<(), OutcomeError> {
+    let mut last: Option<&[u8]> = None;
+    for (key, value) in writes {
+        if last.is_some_and(|last| last >= key) {
+            return Err(OutcomeError::KeyOrder);
+        }
+        last = Some(key);
+        put_str(out, key);
+        out.push(u8::from(value.is_some()));
+        if let Some(value) = value {
+            put_str(out, value);
+        }
+    }
+    Ok(())
+}
+
+/// The hashes of many sets that [`write_set`] wrote: as [`writes_hash`], and many at once.
+#[must_use]
+pub fn writes_hashes<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Vec<WritesHash> {
+    hash::writes_many(sets.into_iter())
+}
+
 /// What decides how a module runs, beside the module and the events. The engine is not in it: gas and stack are
 /// counted by injected code, so every engine gives the same.
 #[derive(Debug, Clone, PartialEq, Eq)]

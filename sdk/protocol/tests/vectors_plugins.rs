@@ -89,9 +89,17 @@ fn an_event_without_plugins_has_one_outcome_whatever_it_is() {
 
 #[test]
 fn write_sets_hash_as_they_should_and_only_in_order() {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut sets, mut hashes) = (BTreeSet::new(), Vec::new(), Vec::new());
     for case in section("outcome", "writes") {
         let writes = pairs(&case, "writes");
+        let (mut set, slices) = (Vec::new(), writes.iter().map(|(key, value)| (&key[..], value.as_deref())));
+        match tally_protocol::outcome::write_set(slices, &mut set) {
+            Ok(()) => {
+                sets.push(set);
+                hashes.push(text(&case, "hash").to_owned());
+            }
+            Err(error) => assert_eq!(format!("{error:?}"), text(&case, "hash"), "{case}"),
+        }
         match writes_hash(writes.iter().map(|(key, value)| (&key[..], value.as_deref()))) {
             Ok(hash) => {
                 assert_eq!(hash.to_hex(), text(&case, "hash"), "{case}");
@@ -100,6 +108,9 @@ fn write_sets_hash_as_they_should_and_only_in_order() {
             Err(error) => assert_eq!(format!("{error:?}"), text(&case, "hash"), "{case}"),
         }
     }
+    // Many at once are as each alone.
+    let many = tally_protocol::outcome::writes_hashes(sets.iter().map(Vec::as_slice));
+    assert_eq!(many.iter().map(hash::WritesHash::to_hex).collect::<Vec<_>>(), hashes);
 }
 
 #[test]

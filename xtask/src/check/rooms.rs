@@ -73,7 +73,12 @@ const ROOMS: &[Room] = &[
     room(
         "wasmparser",
         &["tally-plugin-host"],
-        &["plugins/host/src/validate.rs", "plugins/host/src/instrument.rs", "plugins/host/src/gas.rs"],
+        &[
+            "plugins/host/src/validate.rs",
+            "plugins/host/src/instrument.rs",
+            "plugins/host/src/gas.rs",
+            "plugins/host/src/report.rs",
+        ],
     ),
     room("wasm-encoder", &["tally-plugin-host"], &["plugins/host/src/instrument.rs"]),
     // the network

@@ -15,7 +15,7 @@ use tally_protocol::outcome::{LimitKind, OutcomeCode, Reason, effect_id};
 use crate::gas::{self, CallPrice};
 use crate::instrument::GAS_MEMORY_EXCEEDED;
 use crate::manifest::Capability;
-use crate::session::{Effect, Emit, Mode, Session, Stop, Verdict};
+use crate::session::{self, Effect, Emit, Mode, Session, Stop, Verdict, record_bytes};
 
 /// Longest type of an emit.
 const TYPE_BYTES_MAX: u64 = 256;
@@ -107,7 +107,7 @@ pub const fn trapped(gas: i64, stack: i32) -> OutcomeCode {
 /// # Errors
 /// The guest was stopped.
 pub fn enter<G: Guest>(guest: &mut G, entry: Entry<'_>) -> Result<Answer, Stop> {
-    refill(guest)?;
+    refill(guest, 0)?;
     let stack = i32::try_from(guest.session().grant.limits.stack_units).unwrap_or(i32::MAX);
     guest.set_stack(stack);
     match entry {
@@ -172,17 +172,20 @@ pub fn next<G: Guest>(guest: &mut G, ret: i32) -> Done {
         return Err(Stop::BAD_OUTPUT);
     }
     session.settle(left)?;
-    let some = session.open_next().is_some();
-    session.ended = !some;
-    refill(guest)?;
-    if !some {
+    let event = session.open_next();
+    session.ended = event.is_none();
+    let Some(event) = event else {
+        refill(guest, 0)?;
         return write_record(guest, ret, [0, 0, 0]);
-    }
-    let record = core::mem::take(&mut guest.session().record);
-    charge(guest, gas::NEXT, record.len() as u64)?;
-    let placed = place(guest, &record);
-    guest.session().record = record;
-    let (ptr, len) = placed?;
+    };
+    let bytes = record_bytes(&event);
+    refill(guest, gas::NEXT.of(bytes as u64))?;
+    // Never empty, so it has a block of its own.
+    let len = i32::try_from(bytes).map_err(|_| Stop::BAD_OUTPUT)?;
+    let ptr = allocate(guest, 1, len)?;
+    let start = as_usize(length(ptr));
+    let place = guest.split().0.get_mut(start..start + bytes).ok_or(Stop::TRAPPED)?;
+    session::write_record(&event, place);
     write_record(guest, ret, [1, ptr, len])
 }
 
@@ -275,8 +278,7 @@ pub fn kv_set<G: Guest>(guest: &mut G, key: i32, key_len: i32, value: i32, value
     }
     charge(guest, gas::KV_SET, length(key_len) + length(value_len))?;
     let (memory, session) = guest.split();
-    let key = Bytes::copy_from_slice(checked_key(session, slice(memory, key, key_len)?)?);
-    let value = Bytes::copy_from_slice(slice(memory, value, value_len)?);
+    let (key, value) = copied(checked_key(session, slice(memory, key, key_len)?)?, slice(memory, value, value_len)?);
     write(session, key, Some(value))
 }
 
@@ -509,11 +511,14 @@ fn works_on_an_event(session: &Session) -> bool {
 
 // Gas.
 
-fn refill<G: Guest>(guest: &mut G) -> Done {
+/// The whole gas, less the price of what comes with it.
+fn refill<G: Guest>(guest: &mut G, price: u64) -> Done {
     let session = guest.session();
     session.host_calls = 0;
-    let gas = i64::try_from(session.gas_limit()).unwrap_or(i64::MAX);
-    guest.refill(gas)
+    let signed = |gas: u64| i64::try_from(gas).unwrap_or(i64::MAX);
+    let left = signed(session.gas_limit()).saturating_sub(signed(price));
+    guest.refill(left.max(-1))?;
+    if left < 0 { Err(Stop::Code(OutcomeCode::OutOfGas)) } else { Ok(()) }
 }
 
 fn charge<G: Guest>(guest: &mut G, price: CallPrice, bytes: u64) -> Done {
@@ -615,18 +620,33 @@ fn checked_key<'k>(session: &Session, key: &'k [u8]) -> Result<&'k [u8], Stop> {
     if session.grant.holds(key) { Ok(key) } else { Err(Stop::TRAPPED) }
 }
 
+/// Longest value that shares its key's allocation. The key may outlive it, so it is short.
+const JOINED_BYTES_MAX: usize = 256;
+
+/// A row as it is kept; a short one in one piece, because most are written, cloned and dropped together.
+fn copied(key: &[u8], value: &[u8]) -> (Bytes, Bytes) {
+    if value.len() > JOINED_BYTES_MAX {
+        return (Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+    }
+    let mut value = Bytes::from([key, value].concat());
+    let key = value.split_to(key.len());
+    (key, value)
+}
+
 fn write(session: &mut Session, key: Bytes, value: Option<Bytes>) -> Done {
-    let limits = session.grant.limits;
-    let touched = session.overlay.touched() as u64;
-    if !session.overlay.has_touched(&key) && touched >= limits.writes {
+    let bytes = (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64;
+    let grown = session.overlay.write(key, value)?;
+    // A write beyond a limit ends the event, which undoes it.
+    let limits = &session.grant.limits;
+    if session.overlay.touched() as u64 > limits.writes {
         return Err(Stop::limit(LimitKind::Writes));
     }
     let open = session.open.as_mut().ok_or(Stop::TRAPPED)?;
-    open.write_bytes += (key.len() + value.as_ref().map_or(0, Bytes::len)) as u64;
+    open.write_bytes += bytes;
     if open.write_bytes > limits.write_bytes {
         return Err(Stop::limit(LimitKind::WriteBytes));
     }
-    if session.overlay.write(key, value)? > 0 && session.overlay.bytes()? > limits.state_bytes {
+    if grown > 0 && session.overlay.bytes()? > limits.state_bytes {
         return Err(Stop::limit(LimitKind::StateBytes));
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! One record per binding out of its runs at an event: what outcome.md says of a binding that takes part more than once.
 //!
-//! Takes the parts in the order in which they ran; gives records in install order. Pure, fails at nothing.
+//! Takes the parts in the order in which they ran; gives records in install order. Write sets are hashed many at once, so a
+//! record waits for its hash in [`WriteSets`]. Pure, fails at nothing.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -8,7 +9,7 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use tally_protocol::hash::{self, EffectsHash, EmitsHash, ModuleHash, ProfileId, WritesHash};
 use tally_protocol::id::PluginId;
-use tally_protocol::outcome::{BindingOutcome, OutcomeCode, writes_hash};
+use tally_protocol::outcome::{BindingOutcome, OutcomeCode, write_set, writes_hash, writes_hashes};
 use tally_protocol::plugin_event::Binding;
 
 use super::Started;
@@ -44,8 +45,52 @@ pub(super) struct Name {
     pub(super) profile: ProfileId,
 }
 
-/// The record of a binding's parts, of which there is at least one.
-pub(super) fn record(name: &Name, parts: &[Part]) -> BindingOutcome {
+/// So many bytes of write sets wait to be hashed.
+const WAITING_BYTES_MAX: usize = 1 << 20;
+
+/// Write sets that are not hashed yet, and the records that wait for them.
+#[derive(Default)]
+pub(super) struct WriteSets {
+    bytes: Vec<u8>,
+    /// Of each: where it ends, the stream's event, the record's place among the event's.
+    ends: Vec<(usize, usize, usize)>,
+}
+
+impl WriteSets {
+    fn add(&mut self, writes: &[Write], at: usize, place: usize) {
+        let pairs = writes.iter().map(|(key, value)| (&key[..], value.as_deref()));
+        write_set(pairs, &mut self.bytes).expect("a journal and a map are in the order of their keys");
+        self.ends.push((self.bytes.len(), at, place));
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.bytes.len() >= WAITING_BYTES_MAX
+    }
+
+    /// Hashes them; gives each record's hash to it.
+    pub(super) fn settle(&mut self, mut give: impl FnMut(usize, usize, WritesHash)) {
+        let starts = core::iter::once(0).chain(self.ends.iter().map(|(end, ..)| *end));
+        let sets = starts.zip(&self.ends).map(|(start, (end, ..))| &self.bytes[start..*end]);
+        let hashes = writes_hashes(sets);
+        for ((_, at, place), hash) in self.ends.drain(..).zip(hashes) {
+            give(at, place, hash);
+        }
+        self.bytes.clear();
+    }
+}
+
+/// The record of a binding's parts, of which there is at least one: the `place`th of the stream's event `at`. Its write set
+/// is hashed later.
+pub(super) fn record(name: &Name, parts: &[Part], (at, place): (usize, usize), sets: &mut WriteSets) -> BindingOutcome {
+    match set_of(parts) {
+        Set::Empty => {}
+        Set::Of(writes) => sets.add(writes, at, place),
+        Set::Merged(writes) => sets.add(&writes, at, place),
+    }
+    record_with(name, parts, *NO_WRITES)
+}
+
+fn record_with(name: &Name, parts: &[Part], writes: WritesHash) -> BindingOutcome {
     let code = parts.iter().map(|part| &part.code).find(|code| !code.is_accepted());
     BindingOutcome {
         plugin: name.plugin.clone(),
@@ -54,7 +99,7 @@ pub(super) fn record(name: &Name, parts: &[Part]) -> BindingOutcome {
         fresh: parts.first().is_some_and(|part| part.fresh),
         code: code.cloned().unwrap_or(OutcomeCode::Accepted),
         gas: parts.iter().fold(0, |gas, part| gas.saturating_add(part.gas)),
-        writes: writes_of(parts),
+        writes,
         emits: emits_of(parts),
         effects: effects_of(parts),
     }
@@ -64,7 +109,9 @@ pub(super) fn record(name: &Name, parts: &[Part]) -> BindingOutcome {
 pub(super) fn lifecycle_record(binding: &Binding, started: Started) -> BindingOutcome {
     let name = Name { plugin: binding.plugin.clone(), module: binding.module, profile: binding.profile };
     let Started { code, gas, writes } = started;
-    record(&name, &[Part { runner: 0, fresh: true, code, gas, writes, emits: Vec::new(), effects: Vec::new() }])
+    let hash = ordered(&writes);
+    let part = Part { runner: 0, fresh: true, code, gas, writes, emits: Vec::new(), effects: Vec::new() };
+    record_with(&name, &[part], hash)
 }
 
 static NO_WRITES: LazyLock<WritesHash> = LazyLock::new(|| ordered(&[]));
@@ -76,16 +123,23 @@ fn ordered(writes: &[Write]) -> WritesHash {
     writes_hash(pairs).expect("a journal and a map are in the order of their keys")
 }
 
-fn writes_of(parts: &[Part]) -> WritesHash {
+/// What a binding wrote at an event.
+enum Set<'p> {
+    Empty,
+    Of(&'p [Write]),
+    Merged(Vec<Write>),
+}
+
+fn set_of(parts: &[Part]) -> Set<'_> {
     let mut writing = parts.iter().filter(|part| !part.writes.is_empty());
     match (writing.next(), writing.next()) {
-        (None, _) => *NO_WRITES,
-        (Some(part), None) => ordered(&part.writes),
+        (None, _) => Set::Empty,
+        (Some(part), None) => Set::Of(&part.writes),
         _ => {
             // Of several writes to one key the last counts.
             let all: BTreeMap<Bytes, Option<Bytes>> =
                 parts.iter().flat_map(|part| part.writes.iter().cloned()).collect();
-            ordered(&all.into_iter().collect::<Vec<_>>())
+            Set::Merged(all.into_iter().collect())
         }
     }
 }

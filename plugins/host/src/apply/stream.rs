@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tally_protocol::id::Stream;
 use tally_protocol::outcome::{LimitKind, OutcomeCode};
 
-use super::record::{Part, record};
+use super::record::{Part, WriteSets, record};
 use super::runner::Runner;
 use super::{Made, RangeCuts, Records, TREE_RUNS_MAX};
 use crate::delta::Asked;
@@ -40,8 +40,8 @@ impl<'e, 'r, M: Machine> StreamRun<'e, 'r, M> {
         self.runners
     }
 
-    /// The next event through every subscriber.
-    pub(super) fn event(&mut self, at: usize, made: &mut Made) -> Result<Records, HostError> {
+    /// The next event through every subscriber. The records' write sets are hashed later.
+    pub(super) fn event(&mut self, at: usize, made: &mut Made, sets: &mut WriteSets) -> Result<Records, HostError> {
         for runner in 0..self.runners.len() {
             if self.runners[runner].is_next(at) {
                 let step = self.runners[runner].step(self.cuts)?;
@@ -49,7 +49,7 @@ impl<'e, 'r, M: Machine> StreamRun<'e, 'r, M> {
             }
         }
         self.ask(at, made);
-        let records = self.records(at)?;
+        let records = self.records(at, sets)?;
         Ok(records)
     }
 
@@ -145,7 +145,7 @@ impl<'e, 'r, M: Machine> StreamRun<'e, 'r, M> {
         }
     }
 
-    fn records(&mut self, at: usize) -> Result<Records, HostError> {
+    fn records(&mut self, at: usize, sets: &mut WriteSets) -> Result<Records, HostError> {
         let mut parts = core::mem::take(&mut self.parts);
         // Stable: a binding's parts stay in the order in which they ran.
         parts.sort_by_key(|part| part.runner);
@@ -153,7 +153,7 @@ impl<'e, 'r, M: Machine> StreamRun<'e, 'r, M> {
         let mut records = Vec::with_capacity(self.runners.len().min(parts.len()));
         for parts in parts.chunk_by(|one, next| one.runner == next.runner) {
             let Some(runner) = parts.first().and_then(|part| self.runners.get_mut(part.runner)) else { continue };
-            let record = record(&runner.name, parts);
+            let record = record(&runner.name, parts, (at, records.len()), sets);
             if let RangeCuts::Recorded(list) = self.cuts
                 && list.has(event.index, &record.plugin) != record.fresh
             {
