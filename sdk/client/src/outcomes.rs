@@ -172,7 +172,7 @@ mod tests {
             let checkpoint = Checkpoint::new("log", TreeSize::new(size as u64), naive_root(tree));
             for at in 0..size {
                 let index = Index::new(at as u64);
-                let path = naive_inclusion_path(tree, at);
+                let path = naive_inclusion_path(at, tree);
                 check_inclusion(tree[at], index, &path, &checkpoint).unwrap();
                 assert!(check_inclusion(hash::leaf(b"x"), index, &path, &checkpoint).is_err());
                 let longer = [&path[..], &[tree[0].node()]].concat();

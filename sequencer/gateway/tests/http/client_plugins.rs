@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::common::TestServer;
-use crate::follower::{COUNT, counter};
+use crate::common::follower::{COUNT, counter};
 use crate::plugins::server;
 use bytes::Bytes;
 use tally_api::api_key::Role;

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::follower::{Counting, CountingFollower};
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::Value;
 use tally_api::api_key::{Role, StoreIds};
@@ -31,6 +30,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+
+// Here and not in the root of each test: others than the tests of HTTP use this file too.
+#[path = "follower.rs"]
+pub mod follower;
+
+use follower::{Counting, CountingFollower};
 
 /// 2026-01-01T00:00:00Z.
 pub const START: LogTime = LogTime::from_micros(1_767_225_600_000_000);

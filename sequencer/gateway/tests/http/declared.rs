@@ -4,8 +4,8 @@
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::common::follower::counter;
 use crate::common::{Answer, Setup, TestServer, envelope, scope};
-use crate::follower::counter;
 use crate::plugins::{base, server, server_with};
 use crate::port::plugin;
 use reqwest::Method;

@@ -7,7 +7,6 @@ mod client_plugins;
 mod common;
 mod declared;
 mod feed;
-mod follower;
 mod hostile;
 mod injection;
 mod keys;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::common::follower::{Counting, counter};
 use crate::common::{Answer, Setup, TestServer, scope};
-use crate::follower::{Counting, counter};
 use serde_json::{Value, json};
 use tally_api::api_key::Role;
 use tally_api::outcome::OutcomeAnswer;

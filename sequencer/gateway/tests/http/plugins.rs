@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use crate::common::follower::{COUNT, Counting, counter};
 use crate::common::{Answer, Setup, TestServer, scope};
-use crate::follower::{COUNT, Counting, counter};
 use crate::port::{REFUSED_MODULE, TestPort};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

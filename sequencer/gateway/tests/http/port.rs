@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 
-use crate::follower::{Counting, counter};
+use crate::common::follower::{Counting, counter};
 use bytes::Bytes;
 use serde_json::json;
 use tally_gateway::plugins::{
