@@ -53,8 +53,7 @@ fn export(folder: &Path) {
     let stores = [1, 2, 0, 1, 1, 2].map(|store| Stream::new(TENANT, StoreId::from_bytes([store; 16])));
     let base = genesis().created_at;
     for (run, first) in [(0, 1_u64), (1, 4)] {
-        let mut builder =
-            RunBuilder::new(genesis().ledger_id(), Epoch::new(0), Index::new(first), RunHash::ZERO, base);
+        let mut builder = RunBuilder::new(genesis().ledger_id(), Epoch::new(0), Index::new(first), RunHash::ZERO, base);
         for at in run * 3..run * 3 + 3 {
             let frame = frame(stores[at], at as u8 + 1);
             let public_key = SigningKey::from_seed([9; 32]).public_key();

@@ -56,7 +56,10 @@ fn a_plugin_goes_from_its_project_to_a_store_and_out_again() {
 
     let listed = done(&home, &["plugin", "list", "--json"]);
     assert_eq!(listed["releases"][0]["status"], "approved", "{listed:#}");
-    assert_eq!((&listed["installed"][0]["plugin"], &listed["installed"][0]["version"]), (&"starter".into(), &"0.1.0".into()));
+    assert_eq!(
+        (&listed["installed"][0]["plugin"], &listed["installed"][0]["version"]),
+        (&"starter".into(), &"0.1.0".into())
+    );
     done(&home, &["plugin", "logs", "starter", "--json"]);
     done(&home, &["plugin", "remove", "starter", "--reason", "not used", "--json"]);
     let listed = done(&home, &["plugin", "list", "--json"]);

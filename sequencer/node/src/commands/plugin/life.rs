@@ -18,16 +18,16 @@ use tally_plugin_host::report::{Finding, Report};
 use tally_protocol::hash::LeafHash;
 use tally_protocol::id::{Index, PluginId, Sequence, Stream};
 use tally_protocol::key::SigningKey;
+use tally_protocol::outcome::OutcomeCode;
 use tally_protocol::plugin_event::{Config, PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::Moment;
-use tally_protocol::outcome::OutcomeCode;
 use tally_protocol::release::{Release, Version};
 
 use super::local::{config, failure};
 use crate::cli::NodeArgs;
 use crate::cli::plugin::{
-    ConfigureArgs, InstallArgs, LifeArgs, ListArgs, LogsArgs, NodeLifeArgs, RemoveArgs, ReviewArgs, SignArgs, SubmitPackageArgs,
-    UpgradeArgs, WishArgs,
+    ConfigureArgs, InstallArgs, LifeArgs, ListArgs, LogsArgs, NodeLifeArgs, RemoveArgs, ReviewArgs, SignArgs,
+    SubmitPackageArgs, UpgradeArgs, WishArgs,
 };
 use crate::commands;
 use crate::connect::{self, Caller, Signing};
@@ -203,12 +203,7 @@ const OUTCOME_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Life<'_> {
     /// How `init` or `migrate` of a plugin ended at an event, proven; none if that takes longer than is waited for.
-    async fn outcome(
-        &self,
-        index: Index,
-        leaf: LeafHash,
-        plugin: &PluginId,
-    ) -> Option<OutcomeCode> {
+    async fn outcome(&self, index: Index, leaf: LeafHash, plugin: &PluginId) -> Option<OutcomeCode> {
         let asked = async {
             loop {
                 match self.client.outcome(index, leaf).await {
@@ -335,11 +330,8 @@ pub(super) fn review(args: &ReviewArgs) -> Result<(), Failure> {
 }
 
 fn tell_report(life: &Life<'_>, release: &Release, report: &Report) -> Result<(), Failure> {
-    let found = |finding: &Finding| Found {
-        rule: finding.rule,
-        about: finding.about.clone(),
-        weight: finding.weight.as_str(),
-    };
+    let found =
+        |finding: &Finding| Found { rule: finding.rule, about: finding.about.clone(), weight: finding.weight.as_str() };
     let reported = Reported {
         plugin: release.plugin.to_string(),
         version: release.version.to_string(),

@@ -20,7 +20,8 @@ use tally_protocol::jcs;
 use tally_protocol::release::Price;
 
 use crate::cli::plugin::{
-    BuildArgs, CaptureArgs, DevPluginArgs, EventsArgs, NewArgs, PackageArgs, PlaceArgs, PurityArgs, RunArgs, TestArgs, UpgradeArgs,
+    BuildArgs, CaptureArgs, DevPluginArgs, EventsArgs, NewArgs, PackageArgs, PlaceArgs, PurityArgs, RunArgs, TestArgs,
+    UpgradeArgs,
 };
 use crate::exit::{Exit, Failure};
 use crate::output::{self, Output};
@@ -78,7 +79,9 @@ fn tracks(args: &EventsArgs, place: &Path) -> Result<(Vec<Track>, LedgerId), Fai
     let config = args.config.as_deref().map(config).transpose()?;
     let to = args.to.unwrap_or(Index::new(u64::MAX));
     let empty = b"{}".to_vec();
-    if let Some(export) = args.source.as_deref().and_then(|source| Export::at(source, config.as_ref().unwrap_or(&empty))) {
+    if let Some(export) =
+        args.source.as_deref().and_then(|source| Export::at(source, config.as_ref().unwrap_or(&empty)))
+    {
         let tracks = export.tracks(to).map_err(|error| failure(&error))?;
         return Ok((tracks, export.ledger().map_err(|error| failure(&error))?));
     }
@@ -188,7 +191,9 @@ pub(super) fn capture(args: &CaptureArgs) -> Result<(), Failure> {
         (None, _) => return Err(Failure::usage("the log has no such stream")),
         _ => {
             let names: Vec<&str> = tracks.iter().map(|track| track.name.as_str()).collect();
-            return Err(Failure::usage("the log has several streams").hint(format!("--stream {}", names.join("\n        "))));
+            return Err(
+                Failure::usage("the log has several streams").hint(format!("--stream {}", names.join("\n        ")))
+            );
         }
     };
     let plugin = load_on(&module(&args.place)?, &EngineName::ALL, ledger)?;
