@@ -36,7 +36,7 @@ struct Doors {
     stack: Global,
 }
 
-fn failed(error: impl ToString) -> HostError {
+fn failed(error: impl core::fmt::Display) -> HostError {
     HostError::Engine(error.to_string())
 }
 
