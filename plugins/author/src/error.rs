@@ -79,7 +79,7 @@ impl AuthorError {
         move |source| Self::File { what, path, source }
     }
 
-    pub(crate) fn fixture(path: &Path, why: impl ToString) -> Self {
+    pub(crate) fn fixture(path: &Path, why: impl core::fmt::Display) -> Self {
         Self::Fixture { path: path.to_owned(), why: why.to_string() }
     }
 }

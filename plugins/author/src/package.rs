@@ -61,7 +61,7 @@ pub struct Package {
     pub attestation: Option<Signed>,
 }
 
-fn wrong(what: impl ToString) -> AuthorError {
+fn wrong(what: impl core::fmt::Display) -> AuthorError {
     AuthorError::Package(what.to_string())
 }
 

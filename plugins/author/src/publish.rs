@@ -11,7 +11,7 @@ use tally_protocol::hash::{LedgerId, ReportHash};
 use tally_protocol::id::{AgentId, Index, KeyId, PluginId, StoreId, Stream, TenantId};
 use tally_protocol::key::{PublicKey, Signer};
 use tally_protocol::plugin_event::{Binding, Config, PLUGIN_PREFIX, PluginEvent, Registry, Submission};
-use tally_protocol::plugin_life::{Agents, Moment, PluginRegister, ReleaseRecord};
+use tally_protocol::plugin_life::{Agents, Installed, Moment, PluginRegister, ReleaseRecord};
 use tally_protocol::release::{Decision, Release, Review, Signed, Version, attest};
 use tally_protocol::time::LogTime;
 
@@ -19,7 +19,7 @@ use crate::engines::Engines;
 use crate::error::AuthorError;
 use crate::package::Package;
 
-fn refused(why: impl ToString) -> AuthorError {
+fn refused(why: impl core::fmt::Display) -> AuthorError {
     AuthorError::Publish(why.to_string())
 }
 
@@ -220,7 +220,7 @@ impl Past {
     /// What runs goes on with another configuration.
     #[must_use]
     pub fn configure(&self, target: Stream, plugin: &PluginId, config: Config) -> PluginEvent {
-        let quarantined = self.register.installed(&target, plugin).is_some_and(|installed| installed.is_quarantined());
+        let quarantined = self.register.installed(&target, plugin).is_some_and(Installed::is_quarantined);
         PluginEvent::Configured {
             store_id: target.store,
             plugin: plugin.clone(),

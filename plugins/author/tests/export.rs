@@ -1,5 +1,7 @@
 //! A plugin over the export of a log: its streams, its ledger, and files that are none.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
+
 mod common;
 
 use std::path::Path;
@@ -54,8 +56,8 @@ fn export(folder: &Path) {
     let base = genesis().created_at;
     for (run, first) in [(0, 1_u64), (1, 4)] {
         let mut builder = RunBuilder::new(genesis().ledger_id(), Epoch::new(0), Index::new(first), RunHash::ZERO, base);
-        for at in run * 3..run * 3 + 3 {
-            let frame = frame(stores[at], at as u8 + 1);
+        for (at, store) in stores.iter().enumerate().skip(run * 3).take(3) {
+            let frame = frame(*store, at as u8 + 1);
             let public_key = SigningKey::from_seed([9; 32]).public_key();
             let sequence = Sequence::new(at as u64 + 1);
             builder.push(RecordIn { sequence, sequenced_at: base, public_key, frame: &frame }).unwrap();

@@ -1,6 +1,8 @@
 //! Packages and the events of a plugin's life: what is packed comes back, what was changed is found, and what the events
 //! say is what the log's register lets pass.
 
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
+
 mod common;
 
 use std::collections::BTreeMap;

@@ -16,8 +16,8 @@ use tally_plugin_author::package::Package;
 use tally_plugin_author::publish::{self, Happened, Keys, Past, Verdict, Who, Wish};
 use tally_plugin_host::report::{Finding, Report};
 use tally_protocol::hash::LeafHash;
-use tally_protocol::id::{Index, PluginId, Sequence, Stream};
-use tally_protocol::key::SigningKey;
+use tally_protocol::id::{AgentId, Index, KeyId, PluginId, Sequence, Stream};
+use tally_protocol::key::{PublicKey, SigningKey};
 use tally_protocol::outcome::OutcomeCode;
 use tally_protocol::plugin_event::{Config, PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::Moment;
@@ -130,10 +130,27 @@ impl<'a> Life<'a> {
         Who { agent: self.signing.agent.id(), key_id: self.signing.agent.key_id(), now: now(), signer: &self.key }
     }
 
+    /// The key that an event's inner signature must verify with, as the node knows it.
+    async fn signed_within(
+        &self,
+        event: &PluginEvent,
+        stream: Stream,
+    ) -> Result<Option<(AgentId, KeyId, PublicKey)>, Failure> {
+        let signed = match event {
+            PluginEvent::Submitted(submission) => submission.publisher,
+            PluginEvent::Reviewed { reviewer, .. } => *reviewer,
+            _ => return Ok(None),
+        };
+        let (agent, key_id) = (signed.agent_id, signed.key_id);
+        let known = connect::within(&self.args.node, self.client.agent_keys(stream.tenant, agent)).await?;
+        let key = known.keys.into_iter().find(|key| key.key_id == key_id);
+        Ok(key.map(|key| (agent, key_id, key.public_key)))
+    }
+
     /// Checks, signs and submits an event of a control stream, and says where it stands.
     async fn go_on(&self, stream: Stream, event: &PluginEvent, said: &str) -> Result<(), Failure> {
-        let own = (self.signing.agent.id(), self.signing.agent.key_id(), self.key.public_key());
-        self.past.check(event, stream, now(), Some(own)).map_err(|error| {
+        let key = self.signed_within(event, stream).await?;
+        self.past.check(event, stream, now(), key).map_err(|error| {
             let told = failure(&error);
             Failure::new(Exit::Rejected, format!("{}: {}", event.event_type(), told.message))
         })?;
@@ -225,7 +242,7 @@ fn root_agent(
     args: &NodeLifeArgs,
     stream: Stream,
     profile: Option<&Profile>,
-    of_ledger: tally_protocol::id::AgentId,
+    of_ledger: AgentId,
 ) -> Result<Agent, Failure> {
     let beside = || {
         let data = profile.and_then(|_| args.node.profile.parent()?.parent())?;
