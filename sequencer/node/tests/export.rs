@@ -75,7 +75,10 @@ fn what_a_node_decided_replays_from_its_export_to_the_same_roots() {
     let dir = tempfile::tempdir().unwrap();
     let [one, two]: [PathBuf; 2] = ["one", "two"].map(|name| dir.path().join(name));
     let written = json(&export(&place, &one));
-    assert_eq!((written["events"].as_u64(), written["outcomes"].as_u64()), (Some(roots.size.get() - 1), Some(roots.size.get())));
+    assert_eq!(
+        (written["events"].as_u64(), written["outcomes"].as_u64()),
+        (Some(roots.size.get() - 1), Some(roots.size.get()))
+    );
     assert_eq!(written["modules"].as_u64(), Some(2));
     for engine in ["optimised", "baseline", "wasmi"] {
         let ledger = place.genesis.ledger_id().to_hex();
@@ -104,7 +107,13 @@ fn a_changed_or_missing_outcome_on_the_disk_is_found_by_fsck_and_by_replay() {
     // Gas of the first record: behind tag, leaf, count, name (11), module, profile, fresh and code.
     changed[50 + 11 + 32 + 32 + 2 + 7] ^= 1;
     let row = engine
-        .scan(&ScanRange { family: Family::Outcomes, from: tally_storage::keys::Key::FIRST, to: None, reverse: true, limit: 1 })
+        .scan(&ScanRange {
+            family: Family::Outcomes,
+            from: tally_storage::keys::Key::FIRST,
+            to: None,
+            reverse: true,
+            limit: 1,
+        })
         .unwrap()
         .remove(0);
     let position = row.value.windows(honest.len()).rposition(|window| window == honest).unwrap();

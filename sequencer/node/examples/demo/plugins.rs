@@ -176,7 +176,9 @@ impl Office {
     fn frame(&mut self, event: &PluginEvent, now: LogTime) -> Result<Frame, String> {
         let stream = Stream::control(self.stream.tenant);
         let mut register = self.register.clone();
-        register.apply(&Moment { stream, actor: self.root.id, index: Index::new(0), now }, event, self).map_err(words)?;
+        register
+            .apply(&Moment { stream, actor: self.root.id, index: Index::new(0), now }, event, self)
+            .map_err(words)?;
         self.register = register;
         let (kind, id) = event.entity();
         let (payload, event_id) = (event.payload(), random::event_id().map_err(words)?);
