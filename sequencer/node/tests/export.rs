@@ -119,9 +119,9 @@ fn a_changed_or_missing_outcome_on_the_disk_is_found_by_fsck_and_by_replay() {
     let position = row.value.windows(honest.len()).rposition(|window| window == honest).unwrap();
     let mut value = row.value.to_vec();
     value[position..position + changed.len()].copy_from_slice(&changed);
-    let key = tally_storage::keys::Key::from_slice(&row.key).unwrap();
+    let key = || tally_storage::keys::Key::from_slice(&row.key).unwrap();
     let mut batch = Batch::new();
-    batch.put(Family::Outcomes, key.clone(), Bytes::from(value));
+    batch.put(Family::Outcomes, key(), Bytes::from(value));
     engine.write(batch, Durability::Synced).unwrap();
     drop((outcomes, engine));
     let (code, report) = fsck(&place);
@@ -136,7 +136,7 @@ fn a_changed_or_missing_outcome_on_the_disk_is_found_by_fsck_and_by_replay() {
 
     let engine = place.open();
     let mut batch = Batch::new();
-    batch.delete(Family::Outcomes, key);
+    batch.delete(Family::Outcomes, key());
     engine.write(batch, Durability::Synced).unwrap();
     drop(engine);
     let (code, report) = fsck(&place);

@@ -166,7 +166,7 @@ fn replay_is_the_same_twice_and_on_any_number_of_threads() {
             running.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
         });
         for (again, output) in made {
-            let bytes = |claim: &Claim| claim.outcomes.iter().map(|outcome| outcome.encode()).collect::<Vec<_>>();
+            let bytes = |claim: &Claim| claim.outcomes.iter().map(Decided::encode).collect::<Vec<_>>();
             assert_eq!(bytes(&again), bytes(&claim));
             assert_eq!((again.root(), again.states), (claim.root(), claim.states));
             assert_eq!(output.stdout, once.stdout);
