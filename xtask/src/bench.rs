@@ -32,9 +32,15 @@ pub fn run(arguments: &[String]) -> Outcome {
         start(&built, "bench-http", &[arguments, &["--write".to_owned()]].concat())?;
         return start(&built, "bench-table", arguments);
     };
+    if name == "plugins" {
+        // It needs no node: the host alone, beside native builds of the same plugins.
+        let mut bench = shell::cargo();
+        bench.args(["bench", "-p", "tally-plugin-host", "--bench", "pull", "--"]).args(&arguments[1..]);
+        return shell::run_aside(&mut bench);
+    }
     let Some((_, program)) = BENCHES.iter().find(|(known, _)| known == name) else {
         let known: Vec<&str> = BENCHES.iter().map(|bench| bench.0).collect();
-        return fail(format!("there is no bench `{name}`; there are {}", known.join(", ")));
+        return fail(format!("there is no bench `{name}`; there are {}, plugins", known.join(", ")));
     };
     let built = setup::build_binaries()?;
     // A measurement of the table is chosen by its name; the other programs have one each.

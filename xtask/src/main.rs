@@ -38,7 +38,7 @@ const TASKS: &[Task] = &[
     Task {
         name: "bench",
         usage: "bench [NAME] [--json] [ARGS]",
-        about: "ingest, http, hot-stream, hostile, growth, reads, load, pipeline, stages; none: all, into docs/benchmarks",
+        about: "ingest, http, hot-stream, hostile, growth, reads, load, pipeline, stages, plugins; none: all, into docs/benchmarks",
         run: bench::run,
     },
     Task {

@@ -14,10 +14,8 @@ use tally_protocol::outcome::{BindingOutcome, LimitKind, Outcome, OutcomeCode};
 
 use crate::apply::{Applied, FreshList, Keys, Logged, RANGE_ENTRIES_MAX, RangeCuts, apply};
 use crate::error::HostError;
-use crate::limits::Limits;
 use crate::memory::Memory;
-use crate::registry::{Loader, Registry};
-use crate::session::Event;
+use crate::registry::{Loader, Registry, limits_of};
 
 /// Entries that are read before any of them is executed: two ranges to find a cut in, one to see that no instance goes
 /// on across it.
@@ -193,7 +191,7 @@ impl<L: Loader, K: Keys + Clone> Replay<L, K> {
         let (mut open, mut cuts) = (0_usize, Vec::new());
         for (at, (entry, outcome)) in self.waiting.iter().enumerate().rev() {
             if let Some(event) = &entry.event {
-                for binding in outcome.bindings.iter().filter(|binding| was_shown(event, binding)) {
+                for binding in outcome.bindings.iter().filter(|binding| !self.is_unseen(&event.stream, binding)) {
                     let before = goes_on.insert((event.stream, &binding.plugin), !binding.fresh).unwrap_or(false);
                     open = open + usize::from(!binding.fresh) - usize::from(before);
                 }
@@ -203,6 +201,18 @@ impl<L: Loader, K: Keys + Clone> Replay<L, K> {
             }
         }
         cuts
+    }
+
+    /// Whether a record is of an event that was too long to be shown, and of nothing else: then no instance goes on there,
+    /// and none is new. Beside a run of its own it would have cost more than one event may.
+    fn is_unseen(&self, stream: &Stream, record: &BindingOutcome) -> bool {
+        if record.fresh || record.code != OutcomeCode::Limit(LimitKind::EventBytes) {
+            return false;
+        }
+        // Not bound yet, as far as was executed: it has the defaults, or is taken for one that goes on.
+        let bound = self.registry.find(stream, &record.plugin);
+        let limits = bound.and_then(|bound| limits_of(&bound.standing().binding).ok()).unwrap_or_default();
+        record.gas == limits.gas
     }
 
     /// Executes so many entries, in pieces that end where a root is claimed.
@@ -260,15 +270,6 @@ impl<L: Loader, K: Keys + Clone> Replay<L, K> {
             }
         }
     }
-}
-
-/// Whether the record is of an instance that was given the event. One whose body is too long is never fresh and says
-/// nothing about instances: a range may begin with it.
-fn was_shown(event: &Event, binding: &BindingOutcome) -> bool {
-    let too_long = binding.code == OutcomeCode::Limit(LimitKind::EventBytes);
-    // With gas, it or a run derived from another's emit was too long; then the body decides.
-    let unseen = binding.gas == 0 || event.body.len() as u64 > Limits::default().body_bytes;
-    binding.fresh || !too_long || !unseen
 }
 
 /// A claimed cut that cannot be followed.

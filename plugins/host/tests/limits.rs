@@ -287,8 +287,8 @@ fn ticks_between_events(engine: &Engine, limits: Limits) {
         }
     }
     let read = looped("(call $kv_get (i32.const 1104) (i32.const 4) (i32.const 64))");
-    let instance = Instance::new(engine.load(&read, &limits).unwrap(), grant(limits));
-    let steps = instance.apply(events(20), Arc::new(Ticking(engine.ticker())), Cuts::Live).unwrap();
+    let instance = Instance::new(engine.load(&read, &limits).expect("loads"), grant(limits));
+    let steps = instance.apply(events(20), Arc::new(Ticking(engine.ticker())), Cuts::Live).expect("the host goes on");
     assert_eq!(codes(&steps), ["accepted"; 20]);
 }
 

@@ -266,3 +266,16 @@ fn a_log_longer_than_the_look_ahead_replays() {
     let (claim, run) = claim(&world, &[4_096, 1_000]);
     assert_eq!(replay(&claim).expect("replays"), run.memory);
 }
+
+/// An event too long to be shown says nothing about instances, also where it is the first of a range.
+#[test]
+fn a_range_may_begin_with_an_event_that_nobody_is_shown() {
+    let long = tally_plugin::test_host::TestEvent::new("something.else", "thing", "one", vec![0xff; 70_000]);
+    let short = tally_plugin::test_host::TestEvent::new("something.else", "thing", "one", *b"{}");
+    let world = market_world(&[short.clone(), long.clone(), long, short]);
+    let installed = world.log.len() - 4;
+    for first in 1..4 {
+        let (claim, run) = claim(&world, &[installed + first]);
+        assert_eq!(replay(&claim).expect("replays"), run.memory, "{first}");
+    }
+}
