@@ -49,14 +49,15 @@ pub struct PluginRoute {
 pub struct Plugin {
     /// The plugin.
     pub plugin: String,
-    /// `running`, `quarantined` or `failed`.
+    /// In a stream `running`, `quarantined` or `failed`; in a registry (a control stream) that of the newest release:
+    /// `pending`, `approved`, `rejected` or `revoked`.
     pub status: String,
     /// Its version, `1.2.3`.
     pub version: String,
     /// Its module.
     #[serde(with = "text::hex")]
     pub module: ModuleHash,
-    /// The event that installed it.
+    /// The event that installed it; in a registry, that submitted the release.
     #[serde(with = "text::number")]
     pub installed: Index,
     /// The release, the binding and the history of both, in members as `docs/formats/plugin-events.md` names them.

@@ -286,7 +286,7 @@ fn plugins() -> Vec<(&'static str, Value)> {
             "Plugin",
             object([
                 ("plugin", text_of(64)),
-                ("status", one_of(&["running", "quarantined", "failed"])),
+                ("status", one_of(&["running", "quarantined", "failed", "pending", "approved", "rejected", "revoked"])),
                 ("version", text()),
                 ("module", hex(32)),
                 ("installed", number()),

@@ -1,7 +1,8 @@
 //! Modules: put by their bytes, fetched by their hash.
 //!
-//! Whoever installs plugins puts modules; an operator fetches any of them, a tenant those that run in its own streams.
-//! So what a neighbour has uploaded and nobody has approved is seen by nobody else, even by who knows its hash.
+//! Whoever installs plugins puts modules; an operator fetches any of them, a tenant those that run in its own streams,
+//! stand in its own registry, or are approved in the ledger's. So what a neighbour has uploaded and nobody has approved
+//! is seen by nobody else, even by who knows its hash.
 
 use axum::http::StatusCode;
 use tally_api::error::ErrorCode;
@@ -10,7 +11,7 @@ use tally_protocol::hash::ModuleHash;
 use tally_protocol::id::{StoreId, Stream, TenantId};
 
 use super::call::Call;
-use super::plugins::{Asked, find};
+use super::plugins::{Asked, Sight, names_module};
 use super::{Reply, respond};
 use crate::error::ApiError;
 
@@ -39,17 +40,13 @@ pub(crate) async fn put(mut call: Call) -> Reply {
     respond::json_with(StatusCode::CREATED, &ModuleStored { module, bytes })
 }
 
-/// The stream in which a caller claims to run the module: needed from everybody but operators.
-fn claimed(call: &Call) -> Result<Option<Stream>, ApiError> {
+/// The stream that a caller says to have the module from: needed from everybody but operators.
+fn claimed(call: &Call) -> Result<Option<Sight>, ApiError> {
     let (tenant, store): (Option<TenantId>, Option<StoreId>) = (call.query_id("tenant")?, call.query_id("store")?);
     match (tenant, store) {
-        (Some(tenant), Some(store)) => {
-            let stream = Stream::new(tenant, store);
-            call.caller.must_reach(stream)?;
-            Ok(Some(stream))
-        }
+        (Some(tenant), Some(store)) => Ok(Some(Sight::of(&call.caller, Stream::new(tenant, store))?)),
         (None, None) if call.caller.is_operator() => Ok(None),
-        (None, None) => Err(ApiError::field("tenant", "and store must name a stream that runs the module")),
+        (None, None) => Err(ApiError::field("tenant", "and store must name a stream or registry that has the module")),
         _ => Err(ApiError::field("tenant", "and store are given together")),
     }
 }
@@ -58,14 +55,16 @@ fn claimed(call: &Call) -> Result<Option<Stream>, ApiError> {
 pub(crate) async fn get(call: Call) -> Reply {
     let hash = ModuleHash::from_hex(call.param("module")?);
     let hash = hash.map_err(|_| ApiError::field("module", "must be 64 lower-case hexadecimal digits"))?;
-    let stream = claimed(&call)?;
+    let sight = claimed(&call)?;
     let wasm = call
         .gateway
         .ask_plugins(move |port, _| {
             let not_found = || ApiError::new(ErrorCode::ResourceNotFound, "no such module in reach of this credential");
-            if let Some(stream) = stream {
-                let (_, plugins) = port.plugins(&stream).asked(ErrorCode::InvalidFieldValue)?;
-                find(&plugins, |plugin| plugin.module == hash).ok_or_else(not_found)?;
+            if let Some(sight) = sight {
+                let (_, plugins) = sight.plugins(port)?;
+                if !plugins.iter().any(|plugin| names_module(plugin, hash)) {
+                    return Err(not_found());
+                }
             }
             match port.module(hash) {
                 Err(crate::PluginPortError::NotFound(_)) => Err(not_found()),

@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
+use serde_json::Value;
 use tally_api::error::ErrorCode;
 use tally_api::plugin::{
     Effect, EffectPage, LogLine, LogPage, OCTETS, Plugin, PluginAnswer, PluginList, PluginRoute, QueryAnswer,
     StateAnswer,
 };
 use tally_core::Reader;
-use tally_protocol::id::{Index, PluginId, Stream};
+use tally_protocol::hash::ModuleHash;
+use tally_protocol::id::{Index, PluginId, Stream, TreeSize};
 use tally_protocol::outcome_log::states_root;
 
 use super::call::{Call, READ_TURN};
@@ -112,14 +114,76 @@ pub(crate) fn shape(of: &PluginInfo) -> Plugin {
     }
 }
 
+/// A stream whose plugins are asked for, and how much of them the caller sees.
+///
+/// A control stream's plugins are those of its registry. What stands in a tenant's is the tenant's own; from the
+/// ledger's registry everybody installs, so its approved releases are for everybody, and the others for operators.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sight {
+    stream: Stream,
+    approved_only: bool,
+}
+
+impl Sight {
+    pub(crate) fn of(caller: &Caller, stream: Stream) -> Result<Self, ApiError> {
+        let approved_only = stream == Stream::LEDGER && !caller.is_operator();
+        if !approved_only {
+            caller.must_reach(stream)?;
+        }
+        Ok(Self { stream, approved_only })
+    }
+
+    fn of_path(call: &Call) -> Result<Self, ApiError> {
+        Self::of(&call.caller, Stream::new(call.param_id("tenant")?, call.param_id("store")?))
+    }
+
+    /// The plugins that are seen, and the size that this is as of.
+    pub(crate) fn plugins(self, port: &dyn PluginPort) -> Result<(TreeSize, Vec<Plugin>), ApiError> {
+        let (applied, plugins) = port.plugins(&self.stream).asked(ErrorCode::InvalidFieldValue)?;
+        let plugins = plugins.iter().map(shape);
+        let seen = if self.approved_only { plugins.filter_map(approved).collect() } else { plugins.collect() };
+        Ok((applied, seen))
+    }
+}
+
+/// The releases of a plugin in a registry.
+fn releases(plugin: &Plugin) -> &[Value] {
+    plugin.record.get("releases").and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn module_of(release: &Value) -> Option<ModuleHash> {
+    ModuleHash::from_hex(release.pointer("/release/module_hash")?.as_str()?).ok()
+}
+
+/// Whether a plugin's module is this one, or that of one of its releases.
+pub(crate) fn names_module(plugin: &Plugin, module: ModuleHash) -> bool {
+    plugin.module == module || releases(plugin).iter().any(|release| module_of(release) == Some(module))
+}
+
+/// A plugin of a registry as if only its approved releases were there; none if none is.
+fn approved(plugin: Plugin) -> Option<Plugin> {
+    const APPROVED: &str = "approved";
+    let is_approved = |release: &&Value| release.get("status").and_then(Value::as_str) == Some(APPROVED);
+    let releases: Vec<Value> = releases(&plugin).iter().filter(is_approved).cloned().collect();
+    let newest = releases.last()?;
+    Some(Plugin {
+        status: APPROVED.to_owned(),
+        version: newest.pointer("/release/version")?.as_str()?.to_owned(),
+        module: module_of(newest)?,
+        installed: Index::new(newest.get("submitted_index")?.as_u64()?),
+        record: serde_json::json!({ "releases": releases }),
+        ..plugin
+    })
+}
+
 /// `GET /v1/streams/{tenant}/{store}/plugins`
 pub(crate) async fn list(call: Call) -> Reply {
-    let stream = call.stream_of_path()?;
+    let sight = Sight::of_path(&call)?;
     let list = call
         .gateway
         .ask_plugins(move |port, _| {
-            let (applied, plugins) = port.plugins(&stream).asked(ErrorCode::InvalidFieldValue)?;
-            Ok(PluginList { applied, plugins: plugins.iter().map(shape).collect() })
+            let (applied, plugins) = sight.plugins(port)?;
+            Ok(PluginList { applied, plugins })
         })
         .await?;
     respond::json(&list)
@@ -127,13 +191,13 @@ pub(crate) async fn list(call: Call) -> Reply {
 
 /// `GET /v1/streams/{tenant}/{store}/plugins/{plugin}`
 pub(crate) async fn one(call: Call) -> Reply {
-    let (stream, id) = (call.stream_of_path()?, call.plugin()?);
+    let (sight, id) = (Sight::of_path(&call)?, call.plugin()?);
     let answer = call
         .gateway
         .ask_plugins(move |port, _| {
-            let (applied, plugins) = port.plugins(&stream).asked(ErrorCode::InvalidFieldValue)?;
-            let plugin = find(&plugins, |plugin| plugin.plugin == id).ok_or_else(no_plugin)?;
-            Ok(PluginAnswer { applied, plugin: shape(plugin) })
+            let (applied, plugins) = sight.plugins(port)?;
+            let plugin = plugins.into_iter().find(|plugin| plugin.plugin == id.as_str()).ok_or_else(no_plugin)?;
+            Ok(PluginAnswer { applied, plugin })
         })
         .await?;
     respond::json(&answer)

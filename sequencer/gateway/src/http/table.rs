@@ -159,13 +159,13 @@ pub(crate) static ROUTES: &[Route] = routes! {
     // Plugins.
     Post "/v1/modules" as "putModule" in "plugins": "Store a plugin's module, by its hash.",
         Rule::needs(&[ModulesWrite]), [], &[Bytes(WASM)], [created(&[Json("ModuleStored")])], modules::put;
-    Get "/v1/modules/{module}" as "module" in "plugins": "A module's bytes. Operators name any; others also a stream of theirs that runs it.",
+    Get "/v1/modules/{module}" as "module" in "plugins": "A module's bytes. Operators name any; others also a stream or registry of theirs that has it, or the ledger's registry (nil, nil).",
         Rule::needs(&[EventsRead, LogRead]), [
             path("module", Kind::Text, "BLAKE3 of the module, lower-case hexadecimal."),
-            query("tenant", Kind::Uuid, "The tenant of a stream that runs it."),
-            query("store", Kind::Uuid, "The store of a stream that runs it."),
+            query("tenant", Kind::Uuid, "The tenant of a stream that has it."),
+            query("store", Kind::Uuid, "The store of a stream that has it."),
         ], &[], [ok(&[Bytes(WASM)])], modules::get;
-    Get "/v1/streams/{tenant}/{store}/plugins" as "plugins" in "plugins": "The plugins of a stream, in install order.",
+    Get "/v1/streams/{tenant}/{store}/plugins" as "plugins" in "plugins": "The plugins of a stream, in install order; of a control stream, those of its registry.",
         READ, [TENANT, STORE], &[], [ok(&[Json("PluginList")])], plugins::list;
     Get "/v1/streams/{tenant}/{store}/plugins/{plugin}" as "plugin" in "plugins": "One plugin of a stream.",
         READ, [TENANT, STORE, PLUGIN], &[], [ok(&[Json("PluginAnswer")])], plugins::one;

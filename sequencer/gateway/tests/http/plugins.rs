@@ -148,6 +148,76 @@ async fn the_plugins_of_a_stream_are_for_who_reaches_it() {
     assert!(port.asked.lock().unwrap().is_empty(), "nothing was asked for who may not ask");
 }
 
+/// S-009 for what is not approved yet: a pending release is its registry's owner's and the operators'.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_release_is_seen_by_its_owner_and_operators_only() {
+    let (server, _, port) = server().await;
+    let [mine, other] = &server.tenants;
+    let put = |wasm: &'static [u8]| port.put_module(wasm.into()).unwrap();
+    let (old, new, own, hidden) = (put(b"old"), put(b"new"), put(b"own"), put(b"hidden"));
+    let release = |module: ModuleHash, version: &str, status: &str, at: u64| {
+        let inner = json!({"version": version, "module_hash": module.to_hex()});
+        json!({"release": inner, "status": status, "submitted_index": at})
+    };
+    let shelf = |registry: Stream, name: &str, status: &'static str, releases: Vec<Value>| {
+        let newest = releases.last().unwrap();
+        let module = newest["release"]["module_hash"].as_str().unwrap();
+        let id = tally_protocol::id::PluginId::new(name).unwrap();
+        let mut info = crate::port::plugin(id, ModuleHash::from_hex(module).unwrap());
+        newest["release"]["version"].as_str().unwrap().clone_into(&mut info.version);
+        (info.status, info.routes) = (status, Vec::new());
+        info.record = json!({"releases": releases, "head": "00"});
+        port.installed.lock().unwrap().push((registry, info));
+    };
+    let both = vec![release(old, "1.0.0", "approved", 3), release(new, "2.0.0", "pending", 9)];
+    shelf(Stream::LEDGER, "shop", "pending", both);
+    shelf(Stream::LEDGER, "later", "pending", vec![release(hidden, "1.0.0", "pending", 10)]);
+    shelf(Stream::control(mine.id), "own", "pending", vec![release(own, "1.0.0", "pending", 11)]);
+    let (tenant, neighbour) =
+        (server.tenant_key(&[Role::Reader]), server.key(scope(Some(other.id), None, None, &[Role::Reader])));
+    let operator = server.operator();
+    let list = |key: &str, of: Stream| {
+        let (server, key) = (&server, key.to_owned());
+        async move { server.get(&key, &format!("{}/plugins", base(of))).await }
+    };
+    let all = list(&operator, Stream::LEDGER).await.json;
+    assert_eq!(all["plugins"].as_array().unwrap().len(), 2);
+    for key in [&tenant, &neighbour] {
+        let seen = list(key, Stream::LEDGER).await.json;
+        let [shop] = &seen["plugins"].as_array().unwrap()[..] else { panic!("{seen}") };
+        assert_eq!(
+            (&shop["version"], &shop["status"], &shop["installed"]),
+            (&json!("1.0.0"), &json!("approved"), &json!(3))
+        );
+        assert_eq!((&shop["module"], shop["record"]["releases"].as_array().unwrap().len()), (&json!(old.to_hex()), 1));
+        assert!(!seen.to_string().contains("2.0.0") && !seen.to_string().contains(&new.to_hex()));
+        let later = server.get(key, &format!("{}/plugins/later", base(Stream::LEDGER))).await;
+        assert_eq!(later.error(), "PLUGIN_NOT_FOUND");
+    }
+    let control = Stream::control(mine.id);
+    assert_eq!(list(&tenant, control).await.json["plugins"][0]["status"], "pending");
+    assert_eq!(list(&operator, control).await.json["plugins"][0]["status"], "pending");
+    assert_eq!(list(&neighbour, control).await.error(), "OUT_OF_SCOPE");
+    for (key, of, module, expected) in [
+        (&tenant, Stream::LEDGER, old, None),
+        (&neighbour, Stream::LEDGER, old, None),
+        (&tenant, Stream::LEDGER, new, Some("RESOURCE_NOT_FOUND")),
+        (&tenant, Stream::LEDGER, hidden, Some("RESOURCE_NOT_FOUND")),
+        (&tenant, control, own, None),
+        (&tenant, control, new, Some("RESOURCE_NOT_FOUND")),
+        (&neighbour, control, own, Some("OUT_OF_SCOPE")),
+        (&neighbour, Stream::control(other.id), own, Some("RESOURCE_NOT_FOUND")),
+        (&operator, Stream::LEDGER, new, None),
+    ] {
+        let path = format!("/v1/modules/{module}?tenant={}&store={}", of.tenant, of.store);
+        let answer = server.get(key, &path).await;
+        match expected {
+            None => assert_eq!(answer.status, 200, "{path} {answer:?}"),
+            Some(code) => assert_eq!(answer.error(), code, "{path}"),
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_query_is_passed_byte_for_byte_and_its_failures_have_codes() {
     let (server, _, port) = server().await;
