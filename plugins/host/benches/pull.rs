@@ -19,14 +19,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use common::ledger::{Known, World, stream};
-use common::second::Interpreted;
 use tally_plugin::test_host::{TestEvent, TestHost, Verdict};
 use tally_plugin_host::apply::{Applied, Logged, RangeCuts, apply};
 use tally_plugin_host::engine::{Engine, Optimisation};
 use tally_plugin_host::instance::{Cuts, Instance, Machine};
+use tally_plugin_host::interpreter::Interpreter;
 use tally_plugin_host::limits::Limits;
 use tally_plugin_host::memory::Memory;
-use tally_plugin_host::registry::Registry;
+use tally_plugin_host::registry::{Loader as _, Registry};
 use tally_plugin_host::session::{Event, Grant};
 use tally_plugin_host::state::StateView;
 use tally_protocol::id::AgentId;
@@ -278,7 +278,7 @@ fn measure(rounds: usize, only: Option<&str>) -> Vec<Line> {
     let (loop_wasm, counter) = (idle(), module("counter"));
     let looped = |engine: &Engine| Instance::new(engine.load(&loop_wasm, &limits).unwrap(), grant.clone());
     let (loop_speed, loop_none) = (looped(&speed), looped(&none));
-    let interpreted = Interpreted::new(&loop_wasm, &common::prepared(&loop_wasm, &limits));
+    let interpreted = Interpreter::new().expect("an interpreter").load(&loop_wasm, &limits).expect("loads");
     let loop_second = Instance::new(interpreted, grant.clone());
     let counting = Grant { prefixes: vec!["count/".to_owned()], capabilities: Vec::new(), ..grant.clone() };
     let counts = |engine: &Engine| Instance::new(engine.load(&counter, &limits).unwrap(), counting.clone());

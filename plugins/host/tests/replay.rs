@@ -109,18 +109,6 @@ proptest! {
     }
 }
 
-#[test]
-fn a_range_may_begin_with_an_event_that_is_too_long_to_be_shown() {
-    let mut world = world(&[stream(1)], [0, 1, 2]);
-    for script in ["c", "cx", &"c".repeat(70_000), "c", &"c".repeat(70_000), &"c".repeat(70_000), "cx"] {
-        world.push(stream(1), "t.a", &body(script));
-    }
-    for lengths in [1, 2, 3] {
-        let (claim, run) = claim(&world, &[lengths]);
-        assert_eq!(replay(&claim).expect("replays"), run.memory);
-    }
-}
-
 fn market_world(given: &[tally_plugin::test_host::TestEvent]) -> World {
     let mut world = World::new();
     for name in ["counter", "registry"] {
