@@ -385,7 +385,8 @@ impl Node {
             if let ApplyState::Halted { why, at } = self.reader.apply_state() {
                 panic!("halted at {at}: {why}");
             }
-            self.reader.ladder().applied == self.reader.ladder().signed
+            // What is stored is shown before modules are loaded.
+            self.reader.ladder().applied == self.reader.ladder().signed && self.port.plugins(&STREAM).is_ok()
         });
         self.roots()
     }
