@@ -20,7 +20,7 @@ use tally_protocol::hash::{ProfileId, ReleaseHash};
 use tally_protocol::id::{Index, PluginId, StoreId, Stream};
 use tally_protocol::plugin_event::{Binding, Config, PluginEvent};
 use tally_protocol::release::{Decision, Release, Version};
-use tally_verify::state::{StateAt, verify_state_absent, verify_state_value};
+use tally_verify::{StateAt, verify_state_absent, verify_state_value};
 
 fn orders(market: &Market, count: u64) -> Vec<Frame> {
     let order = |n: u64| {

@@ -61,7 +61,8 @@ impl Port {
     }
 
     fn bindings(&self) -> Result<(TreeSize, Arc<Bindings>), PluginPortError> {
-        self.shown.bindings().ok_or_else(|| failed("plugins have not started"))
+        // None in the first moments of a start: modules are loaded.
+        self.shown.bindings().ok_or(PluginPortError::Busy)
     }
 
     fn info(&self, bindings: &Bindings, stream: &Stream, shown: &ShownBinding) -> PluginInfo {

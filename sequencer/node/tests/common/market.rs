@@ -184,7 +184,7 @@ impl Market {
             overrides: false,
             report: ReportHash::from_bytes([4; 32]),
             blocking: 0,
-            reason: "read it".toowned(),
+            reason: "read it".to_owned(),
             previous: self.register.head(&self.registry(), &release.plugin),
         };
         let reviewer: Signed = review.sign(by, KeyId::new(1), self.now(), &key(by)).unwrap();
@@ -243,7 +243,7 @@ pub fn manifest(wasm: &[u8]) -> Vec<u8> {
 pub fn release_of(wasm: &[u8]) -> Release {
     let manifest = manifest(wasm);
     let value = jcs::parse(&manifest).unwrap();
-    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap().toowned();
+    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap().to_owned();
     let number = |name: &str| value.get(name).and_then(Value::as_u64).unwrap();
     let texts = value.get("capabilities").and_then(Value::as_array).unwrap();
     let limits = value.get("limits").and_then(Value::as_object).unwrap();
@@ -254,7 +254,7 @@ pub fn release_of(wasm: &[u8]) -> Release {
         manifest: hash::manifest(&manifest),
         abi: u32::try_from(number("abi")).unwrap(),
         state_version: u32::try_from(number("state_version")).unwrap(),
-        permissions: texts.iter().map(|text| text.as_str().unwrap().toowned()).collect(),
+        permissions: texts.iter().map(|text| text.as_str().unwrap().to_owned()).collect(),
         limits: limits.iter().map(|(name, value)| (name.clone(), value.as_u64().unwrap())).collect(),
         price: Price { amount: 0, currency: *b"EUR", per: PricePer::Month },
         schemas: std::collections::BTreeMap::new(),
@@ -281,8 +281,8 @@ impl Place {
     /// A place that another process made.
     pub fn at(dir: &Path) -> Self {
         let genesis = Genesis {
-            origin: "tally.test/log".toowned(),
-            profile: PROFILE.toowned(),
+            origin: "tally.test/log".to_owned(),
+            profile: PROFILE.to_owned(),
             created_at: LogTime::from_micros(1_767_225_600_000_000),
             nonce: [7; 16],
             checkpoint_key: SigningKey::from_seed([2; 32]).public_key(),
@@ -290,7 +290,7 @@ impl Place {
             root_agent: OPERATOR,
             root_key: key(OPERATOR).public_key(),
         };
-        Self { dir: dir.toowned(), owned: None, genesis, bounds: PluginBounds::STANDARD }
+        Self { dir: dir.to_owned(), owned: None, genesis, bounds: PluginBounds::STANDARD }
     }
 
     pub fn database(&self) -> PathBuf {
@@ -385,7 +385,8 @@ impl Node {
             if let ApplyState::Halted { why, at } = self.reader.apply_state() {
                 panic!("halted at {at}: {why}");
             }
-            self.reader.ladder().applied == self.reader.ladder().signed
+            // What is stored is shown before modules are loaded.
+            self.reader.ladder().applied == self.reader.ladder().signed && self.port.plugins(&STREAM).is_ok()
         });
         self.roots()
     }
