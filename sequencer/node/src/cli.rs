@@ -42,7 +42,7 @@ impl Cli {
             Command::Fsck(args) => args.json,
             Command::Export(args) => args.json,
             Command::Replay(args) => args.json,
-            Command::Bundle(_) | Command::Completions(_) => false,
+            Command::Bundle(_) | Command::Completions(_) | Command::CompileModule => false,
             Command::Plugin(args) => args.action.is_json(),
             Command::Keys(args) => match &args.action {
                 KeysAction::List(args) => args.agent.json,
@@ -94,6 +94,9 @@ pub enum Command {
     Plugin(plugin::PluginArgs),
     /// Print a shell completion script.
     Completions(CompletionsArgs),
+    /// Compiles a module from standard input; for the node itself, which runs this with bounds.
+    #[command(hide = true)]
+    CompileModule,
 }
 
 /// `tally dev`

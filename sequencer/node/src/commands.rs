@@ -1,6 +1,7 @@
 //! The commands, one file each. Each takes its arguments and gives a result on standard output, or a [`Failure`].
 
 pub mod bundle;
+pub mod compile_module;
 pub mod completions;
 pub mod dev;
 pub mod export;
@@ -38,6 +39,7 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Keys(args) => keys::run(args),
         Command::Plugin(args) => plugin::run(args),
         Command::Completions(args) => completions::run(args),
+        Command::CompileModule => compile_module::run(),
     }
 }
 

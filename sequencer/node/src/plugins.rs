@@ -16,11 +16,15 @@ mod record;
 mod shown;
 mod stored;
 
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tally_core::{Follower, PluginGate};
 use tally_gateway::PluginPort;
-use tally_plugin_host::engine::{Engine as Host, Optimisation};
+use tally_plugin_host::apart::{Apart, Bounds};
+use tally_plugin_host::engine::{Engine as Host, Optimisation, Ticker};
 use tally_storage::Engine;
 
 use crate::exit::Failure;
@@ -54,6 +58,28 @@ impl PluginBounds {
 /// Instances of the engine that applies: it enters one at a time, and loading enters another.
 const APPLYING_INSTANCES: u32 = 4;
 
+/// How often the engines' clocks tick. A guest that one event keeps busy for
+/// [`DEADLINE_TICKS`](tally_plugin_host::engine::DEADLINE_TICKS) of them stops applying, and decides nothing.
+const TICK: Duration = Duration::from_millis(200);
+
+/// The hidden subcommand that compiles a module in a process of its own.
+pub const COMPILE_COMMAND: &str = "compile-module";
+
+/// Held by whoever uses the engines: while one is left, their clocks tick.
+type Alive = Arc<()>;
+
+fn keep_time(alive: &Alive, clocks: Vec<Ticker>) -> Result<(), Failure> {
+    let alive = Arc::downgrade(alive);
+    let ticking = move || {
+        while alive.strong_count() > 0 {
+            std::thread::sleep(TICK);
+            clocks.iter().for_each(Ticker::tick);
+        }
+    };
+    let started = std::thread::Builder::new().name("tally-plugin-clock".to_owned()).spawn(ticking);
+    started.map(|_| ()).map_err(|error| Failure::failed(format!("failed to start the plugins' clock: {error}")))
+}
+
 /// What a node with plugins is made of beside the rest.
 pub struct Plugins {
     /// Applies the events.
@@ -65,20 +91,27 @@ pub struct Plugins {
 }
 
 impl Plugins {
-    /// Over the node's database.
+    /// Over the node's database. What comes in at the door is compiled by `compiler` first, a program with the
+    /// subcommand [`COMPILE_COMMAND`]; without one, in this process alone.
     ///
     /// # Errors
-    /// The machine cannot give the engines their memory.
-    pub fn new(engine: &Arc<dyn Engine>, bounds: PluginBounds) -> Result<Self, Failure> {
+    /// The machine cannot give the engines their memory, or a thread.
+    pub fn new(engine: &Arc<dyn Engine>, bounds: PluginBounds, compiler: Option<PathBuf>) -> Result<Self, Failure> {
         let pool = |instances| {
             Host::new(instances, Optimisation::Speed)
                 .map_err(|error| Failure::failed(format!("failed to start the plugin engine: {error}")))
         };
         let stored = Stored::new(engine);
         let shown = Arc::new(Shown::new(bounds.log_lines_max));
-        let programs = Arc::new(Programs::new(pool(Programs::instances(&bounds))?, stored.clone(), bounds));
+        let (asked, applying, alive) =
+            (pool(Programs::instances(&bounds))?, pool(APPLYING_INSTANCES)?, Alive::default());
+        keep_time(&alive, vec![asked.ticker(), applying.ticker()])?;
+        let apart = compiler.map(|program| {
+            Apart::new(asked.clone(), program.into(), vec![OsString::from(COMPILE_COMMAND)], Bounds::DEFAULT)
+        });
+        let programs = Arc::new(Programs::new(asked, apart, stored.clone(), bounds, Arc::clone(&alive)));
         let port = Port::new(stored.clone(), Arc::clone(&shown), Arc::clone(&programs));
-        let follower = PluginFollower::new(stored, pool(APPLYING_INSTANCES)?, shown, bounds);
+        let follower = PluginFollower::new(stored, applying, shown, bounds, alive);
         Ok(Self { follower: Box::new(follower), gate: Arc::new(HostGate::new(programs)), port: Arc::new(port) })
     }
 }

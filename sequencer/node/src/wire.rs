@@ -108,7 +108,10 @@ impl Rooms {
             // A node that runs no plugins could apply no event about them, nor could it later if it takes them unseen.
             gate: Some(Arc::new(NoPlugins)),
         };
-        let plugins = plan.plugins.map(|bounds| Plugins::new(&engine, bounds)).transpose()?;
+        // The compiling process is this program.
+        let compiler =
+            || std::env::current_exe().map_err(|error| Failure::failed(format!("failed to find itself: {error}")));
+        let plugins = plan.plugins.map(|bounds| Plugins::new(&engine, bounds, Some(compiler()?))).transpose()?;
         let (sequencer, plugins) = match plugins {
             Some(Plugins { follower, gate, port }) => {
                 let parts = Parts { gate: Some(gate), ..parts };

@@ -19,9 +19,10 @@ use tally_plugin_host::engine::{Engine, Optimisation};
 use tally_plugin_host::instance::Instance;
 use tally_plugin_host::limits::Limits;
 use tally_plugin_host::manifest::Manifest;
+use tally_plugin_host::report::{Report, report};
 use tally_plugin_host::session::Grant;
 use tally_protocol::frame::{EventFields, Frame};
-use tally_protocol::hash::{self, LedgerId, ReportHash};
+use tally_protocol::hash::{self, LedgerId};
 use tally_protocol::id::{AgentId, Index, KeyId, PluginId, Stream};
 use tally_protocol::key::{PublicKey, SigningKey};
 use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry, Submission};
@@ -110,9 +111,9 @@ pub(crate) async fn install(
         let file = folder.join(format!("plugins/{name}/{name}.wasm"));
         let wasm = std::fs::read(&file).map_err(|error| format!("failed to read {}: {error}", file.display()))?;
         bytes += wasm.len();
-        let release = release_of(profile.ledger_id, &wasm)?;
+        let (release, report) = release_of(profile.ledger_id, &wasm)?;
         operator.put_module(wasm.into()).await.map_err(|error| describe(&error))?;
-        frames.extend(office.life(&release)?);
+        frames.extend(office.life(&release, &report)?);
     }
     for outcome in client.submit(&frames).await.map_err(|error| describe(&error))? {
         outcome.into_receipt().map_err(|rejected| rejected.to_string())?;
@@ -128,7 +129,7 @@ pub(crate) async fn install(
 
 impl Office {
     /// From the submission to the installation.
-    fn life(&mut self, release: &Release) -> Result<Vec<Frame>, String> {
+    fn life(&mut self, release: &Release, report: &Report) -> Result<Vec<Frame>, String> {
         let (now, registry) = (SystemClock::new().wall(), Stream::control(self.stream.tenant));
         let first = KeyId::new(1);
         let release_hash = release.hash();
@@ -142,8 +143,8 @@ impl Office {
             release: release_hash,
             decision: Decision::Approved,
             overrides: false,
-            report: ReportHash::from_bytes([1; 32]),
-            blocking: 0,
+            report: report.hash(),
+            blocking: report.blocking(),
             reason: "the demo's own".to_owned(),
             previous: self.register.head(&registry, &release.plugin),
         };
@@ -190,7 +191,7 @@ impl Office {
 }
 
 /// A release that claims what a module says about itself.
-fn release_of(ledger: LedgerId, wasm: &[u8]) -> Result<Release, String> {
+fn release_of(ledger: LedgerId, wasm: &[u8]) -> Result<(Release, Report), String> {
     let program = Engine::new(2, Optimisation::None).and_then(|engine| engine.load(wasm, &Limits::default()));
     let unknown = PluginId::new("unknown").map_err(words)?;
     let bytes = Instance::new(program.map_err(words)?, Grant::nothing(ledger, unknown)).describe_bytes();
@@ -200,7 +201,7 @@ fn release_of(ledger: LedgerId, wasm: &[u8]) -> Result<Release, String> {
     let number = |name: &str| value[name].as_u64().and_then(|number| u32::try_from(number).ok()).ok_or("no number");
     let texts = value["capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str);
     let limits = value["limits"].as_object().into_iter().flatten();
-    Ok(Release {
+    let release = Release {
         plugin: manifest.id.clone(),
         version: Version::parse(value["version"].as_str().unwrap_or_default()).map_err(words)?,
         module: hash::module(wasm),
@@ -211,7 +212,9 @@ fn release_of(ledger: LedgerId, wasm: &[u8]) -> Result<Release, String> {
         limits: limits.filter_map(|(name, value)| Some((name.clone(), value.as_u64()?))).collect(),
         price: Price { amount: 0, currency: *b"EUR", per: PricePer::Month },
         schemas: BTreeMap::new(),
-    })
+    };
+    let report = report(&release, wasm, Some(&bytes));
+    Ok((release, report))
 }
 
 /// Exports the stopped node's log and executes it again; gives the promised line.

@@ -20,10 +20,10 @@ use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::{Moment, PluginRegister};
 
-use super::PluginBounds;
 use super::keys::LogKeys;
 use super::shown::{Bindings, Shown, ShownBinding};
 use super::stored::{Stored, event_of};
+use super::{Alive, PluginBounds};
 
 /// Applies the events of a log.
 pub struct PluginFollower {
@@ -31,6 +31,7 @@ pub struct PluginFollower {
     host: Host,
     shown: Arc<Shown>,
     bounds: PluginBounds,
+    _alive: Alive,
     /// As of the newest range; none before the first reset.
     at: Option<At>,
     /// What is shown once it is stored.
@@ -65,8 +66,8 @@ fn damaged(what: &str) -> FollowerError {
 }
 
 impl PluginFollower {
-    pub(super) fn new(stored: Stored, host: Host, shown: Arc<Shown>, bounds: PluginBounds) -> Self {
-        Self { stored, host, shown, bounds, at: None, pending: None }
+    pub(super) fn new(stored: Stored, host: Host, shown: Arc<Shown>, bounds: PluginBounds, alive: Alive) -> Self {
+        Self { stored, host, shown, bounds, _alive: alive, at: None, pending: None }
     }
 
     /// Releases, bindings and keys as of `next`, from the control events below it.

@@ -8,17 +8,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tally_plugin_host::apart::Apart;
 use tally_plugin_host::engine::{Engine as Host, Program};
 use tally_plugin_host::error::HostError;
 use tally_plugin_host::instance::{AskError, Instance};
 use tally_plugin_host::limits::Limits;
 use tally_plugin_host::manifest::Manifest;
+use tally_plugin_host::registry::Loader as _;
 use tally_plugin_host::session::Grant;
 use tally_protocol::hash::{LedgerId, ModuleHash, ProfileId};
 use tally_protocol::id::PluginId;
 
-use super::PluginBounds;
 use super::stored::Stored;
+use super::{Alive, PluginBounds};
 
 /// A module that runs.
 pub(super) struct Loaded {
@@ -50,11 +52,14 @@ struct Kept {
 /// The programs.
 pub(super) struct Programs {
     host: Host,
+    /// Compiles first, in a process of its own.
+    apart: Option<Apart>,
     stored: Stored,
     kept: Mutex<Kept>,
     loading: Mutex<()>,
     running: AtomicU32,
     bounds: PluginBounds,
+    _alive: Alive,
 }
 
 /// Room for one query; free again when dropped.
@@ -75,9 +80,9 @@ impl Programs {
         bounds.queries_max.saturating_add(LOADING_INSTANCES)
     }
 
-    pub(super) fn new(host: Host, stored: Stored, bounds: PluginBounds) -> Self {
+    pub(super) fn new(host: Host, apart: Option<Apart>, stored: Stored, bounds: PluginBounds, alive: Alive) -> Self {
         let (kept, loading, running) = (Mutex::default(), Mutex::default(), AtomicU32::new(0));
-        Self { host, stored, kept, loading, running, bounds }
+        Self { host, apart, stored, kept, loading, running, bounds, _alive: alive }
     }
 
     /// Room for one query; none if as many run as may.
@@ -110,7 +115,11 @@ impl Programs {
     fn load(&self, module: ModuleHash, limits: &Limits) -> Result<Loaded, LoadProblem> {
         let host = |error: &dyn std::fmt::Display| LoadProblem::Host(error.to_string());
         let wasm = self.stored.modules.get(module).map_err(|error| host(&error))?.ok_or(LoadProblem::Missing)?;
-        let program = match self.host.load(&wasm, limits) {
+        let compiled = match &self.apart {
+            Some(apart) => apart.load(&wasm, limits),
+            None => self.host.load(&wasm, limits),
+        };
+        let program = match compiled {
             Err(HostError::Module(refusal)) => return Err(LoadProblem::Refused(refusal.to_string())),
             loaded => loaded.map_err(|error| host(&error))?,
         };

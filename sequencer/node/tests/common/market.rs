@@ -320,7 +320,7 @@ impl Place {
     /// A node that runs plugins.
     pub fn start(&self) -> Node {
         let engine = self.open();
-        let plugins = Plugins::new(&engine, self.bounds).unwrap();
+        let plugins = Plugins::new(&engine, self.bounds, None).unwrap();
         let config = CoreConfig { publish_interval: Duration::from_millis(20), ..CoreConfig::development() };
         let parts = Parts { gate: Some(plugins.gate), ..self.parts(&engine) };
         let sequencer = Sequencer::start_followed(config, parts, plugins.follower).unwrap();
