@@ -115,6 +115,8 @@ pub(crate) async fn install(
         operator.put_module(wasm.into()).await.map_err(|error| describe(&error))?;
         frames.extend(office.life(&release, &report)?);
     }
+    // The root agent's key is in genesis, and in no register of agents.
+    client.know_key(profile.tenant_id, office.root.id, KeyId::new(1), office.root.key.public_key());
     for outcome in client.submit(&frames).await.map_err(|error| describe(&error))? {
         outcome.into_receipt().map_err(|rejected| rejected.to_string())?;
     }
