@@ -285,7 +285,7 @@ impl DerivedIndex {
         let mut indexes = Vec::new();
         let from = ControlKey::events();
         let to = from.prefix_end();
-        self.each_row(Family::Control, from, to, |row| match ControlKey::decode(&row.key) {
+        self.each_row(Family::Control, from, to.as_ref(), |row| match ControlKey::decode(&row.key) {
             Some(ControlKey::Event(index)) => {
                 indexes.push(index);
                 Ok(())
@@ -323,12 +323,12 @@ impl DerivedIndex {
         &self,
         family: Family,
         from: Key,
-        to: Option<Key>,
+        to: Option<&Key>,
         mut take: impl FnMut(&Row) -> Result<(), StorageError>,
     ) -> Result<(), StorageError> {
         let mut from = from;
         loop {
-            let range = ScanRange { family, from, to: to.clone(), reverse: false, limit: ROWS_PER_SCAN };
+            let range = ScanRange { family, from, to: to.cloned(), reverse: false, limit: ROWS_PER_SCAN };
             let rows = self.inner.engine.scan(&range)?;
             rows.iter().try_for_each(&mut take)?;
             let Some(last) = rows.last().filter(|_| rows.len() == ROWS_PER_SCAN) else {

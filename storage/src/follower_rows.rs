@@ -69,7 +69,7 @@ impl FollowerRows {
     /// The engine failed or a row is damaged.
     pub fn standings(&self) -> Result<Vec<StandingRow>, StorageError> {
         let mut standings = Vec::new();
-        self.each_row(FollowerKey::standings(), |row| match FollowerKey::decode(&row.key) {
+        self.each_row(&FollowerKey::standings(), |row| match FollowerKey::decode(&row.key) {
             Some(FollowerKey::Standing(stream, plugin)) => {
                 standings.push(((stream, plugin), row.value.clone()));
                 Ok(())
@@ -90,7 +90,7 @@ impl FollowerRows {
     /// The engine failed or a row is damaged.
     pub fn controls(&self) -> Result<Vec<Index>, StorageError> {
         let mut indexes = Vec::new();
-        self.each_row(FollowerKey::controls(), |row| match FollowerKey::decode(&row.key) {
+        self.each_row(&FollowerKey::controls(), |row| match FollowerKey::decode(&row.key) {
             Some(FollowerKey::Control(index)) => {
                 indexes.push(index);
                 Ok(())
@@ -100,8 +100,8 @@ impl FollowerRows {
         Ok(indexes)
     }
 
-    fn each_row(&self, prefix: Key, take: impl FnMut(&Row) -> Result<(), StorageError>) -> Result<(), StorageError> {
-        each_row(self.engine.as_ref(), Family::StatePages, &prefix, take)
+    fn each_row(&self, prefix: &Key, take: impl FnMut(&Row) -> Result<(), StorageError>) -> Result<(), StorageError> {
+        each_row(self.engine.as_ref(), Family::StatePages, prefix, take)
     }
 }
 
@@ -140,6 +140,7 @@ pub(crate) fn delete_all(
 }
 
 #[cfg(all(test, feature = "test-util"))]
+#[allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 mod tests {
     use super::*;
     use crate::batch::Durability;

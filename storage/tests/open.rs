@@ -1,4 +1,5 @@
 //! When RocksDB is opened, and when it refuses: locks, formats, bounds, a full disk.
+#![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
 
 mod damage;
 

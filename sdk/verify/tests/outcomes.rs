@@ -190,7 +190,7 @@ fn a_checkpoint_that_says_more_than_a_state_root_is_found() {
     let mut head = head(&honest, SIZE, Some(STATES));
     head.extensions.push("more".to_owned());
     let note = sign(head, &[&ledger().receipt_key]);
-    assert_eq!(found(&audit(&honest, &[note.clone()])), (range(0, 300), Rule::CheckpointSignature));
+    assert_eq!(found(&audit(&honest, std::slice::from_ref(&note))), (range(0, 300), Rule::CheckpointSignature));
     assert_eq!(open_outcome_checkpoint(&auditors(), &note).unwrap_err().check, Check::StateRoot);
 }
 

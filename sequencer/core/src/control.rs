@@ -74,6 +74,7 @@ pub struct TenantInfo {
 
 /// What an event of a control stream changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, and moved once")]
 pub enum Change {
     /// Tenants and keys.
     Control(ControlEvent),

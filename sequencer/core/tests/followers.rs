@@ -48,7 +48,7 @@ fn start_ready(world: &World, strings: &Arc<Strings>) -> Node {
 
 /// Events of both streams.
 fn events(world: &World, count: usize) -> Vec<Frame> {
-    let of = |n: usize| if n % 3 == 0 { OTHER } else { STREAM };
+    let of = |n: usize| if n.is_multiple_of(3) { OTHER } else { STREAM };
     let payload = |n: usize| format!("{{\"n\":{n}}}");
     (0..count).map(|n| world.event_of(of(n), (AGENT, 1, AGENT_KEY), world.event_id(), &payload(n))).collect()
 }

@@ -3,8 +3,6 @@
 
 #[path = "http/common.rs"]
 mod common;
-#[path = "http/follower.rs"]
-mod follower;
 #[path = "http/schema.rs"]
 mod schema;
 

@@ -305,7 +305,8 @@ fn a_ledger_that_signs_another_outcome_is_found_out() {
     let at = honest.outcomes.iter().rposition(|outcome| outcome.bindings.len() == 2).unwrap();
     let code = &honest.outcomes[at].bindings[1].code;
     let trapped = format!("registry: code is {code}, claimed trapped");
-    let lies: [(&str, fn(&mut Claim, usize)); 4] = [
+    type Lie = fn(&mut Claim, usize);
+    let lies: [(&str, Lie); 4] = [
         ("counter: gas is ", |claim, at| claim.outcomes[at].bindings[0].gas += 1),
         (&trapped, |claim, at| {
             claim.outcomes[at].bindings[1].code = OutcomeCode::Trapped;

@@ -40,7 +40,8 @@ fn an_outcome_that_would_not_read_back_does_not_pass_its_check() {
 #[test]
 fn a_record_with_a_placeholder_is_none() {
     let leaf = LeafHash::from_bytes([9; 32]);
-    let lies: [(&str, fn(&mut BindingOutcome)); 5] = [
+    type Lie = fn(&mut BindingOutcome);
+    let lies: [(&str, Lie); 5] = [
         ("module", |binding| binding.module = ModuleHash::ZERO),
         ("profile", |binding| binding.profile = ProfileId::ZERO),
         ("writes", |binding| binding.writes = WritesHash::ZERO),

@@ -120,7 +120,7 @@ impl Model {
                     cuts.extend_from_slice(&event.index.get().to_be_bytes());
                 }
                 body = body_of(event, count, fresh);
-                if count % 10 == 0 {
+                if count.is_multiple_of(10) {
                     self.outbox.put(&mut applied.batch, EffectKey { index: event.index, number: 0 }, "tell");
                 }
             }

@@ -7,8 +7,6 @@ mod auth;
 mod common;
 mod door;
 mod feed;
-#[path = "../http/follower.rs"]
-mod follower;
 mod hostile;
 #[path = "../http/schema.rs"]
 mod schema;

@@ -92,7 +92,7 @@ impl Source {
             let runs = log.runs_from(next, RUNS_PER_READ).map_err(|error| storage_failure(&error))?;
             let Some(last) = runs.last() else { break };
             let behind = last.header().next_index();
-            for record in runs.iter().flat_map(|run| run.records()) {
+            for record in runs.iter().flat_map(tally_protocol::run::StoredRun::records) {
                 if record.index >= next && end.holds(record.index) {
                     writer.push_event(&record)?;
                 }

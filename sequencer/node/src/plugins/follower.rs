@@ -127,7 +127,7 @@ impl Follower for PluginFollower {
         let applied = apply(registry, &entries, keys, &self.stored, cuts).map_err(|error| stopped(&error))?;
         let states = applied.delta.trees(&self.stored).map_err(|error| stopped(&error))?;
         let mut batch = self.stored.batch(&applied.delta, &states)?;
-        let controls: Vec<Index> = range.events.iter().filter(|it| is_control(it)).map(|it| it.index).collect();
+        let controls: Vec<Index> = range.events.iter().filter(is_control).map(|it| it.index).collect();
         controls.iter().for_each(|index| self.stored.rows.put_control(&mut batch, *index));
         for (index, why) in &applied.delta.refused {
             tracing::warn!(%index, %why, "a plugin event changes nothing");

@@ -33,7 +33,7 @@ fn members(event: &PluginEvent) -> Map<String, Value> {
 
 /// A release with its reviews.
 pub(super) fn release(record: &ReleaseRecord) -> Value {
-    let (release, publisher) = (record.release().clone(), record.publisher().clone());
+    let (release, publisher) = (record.release().clone(), *record.publisher());
     let submission = Submission { release, release_hash: *record.hash(), publisher, previous: LifeHash::ZERO };
     let mut members = members(&PluginEvent::Submitted(submission));
     let reviews = record.reviews().iter().map(|review| {
