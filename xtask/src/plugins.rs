@@ -4,7 +4,7 @@
 //! and compares byte for byte. Other compilers give other bytes, so one builder is canonical (docs/decisions/0016): what
 //! another one builds can be tried, and is not compared. Nothing else in this repository needs a wasm toolchain.
 //!
-//! Builders, in order: rustup's toolchain [`RELEASE`] with its wasm32 target; any other rustc that has the target;
+//! Builders, in order: rustup's toolchain `RELEASE` with its wasm32 target; any other rustc that has the target;
 //! Debian's `rustc-web`, which builds the standard library from `rust-web-src`.
 
 use std::path::{Path, PathBuf};

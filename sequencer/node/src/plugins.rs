@@ -3,7 +3,7 @@
 //!
 //! In scope: bytes from one room handed to another, and what is shown of it. Out of scope: what an event comes to (the
 //! host), what is folded, signed and stored (the core), what the surface looks like (the gateway).
-//! [`follower`] applies; what it changed rides in the batch of its outcomes. [`port`] and [`gate`] read, on engines and
+//! `follower` applies; what it changed rides in the batch of its outcomes. `port` and `gate` read, on engines and
 //! memory of their own, so that no question can take from applying what it needs.
 
 mod effect;
