@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tally_core::{Applied, Follower, FollowerError, FollowerRange, StoredEvent};
 use tally_plugin_host::apply::{FreshList, Keys, Logged, RangeCuts, apply};
 use tally_plugin_host::delta::{Line, Place};
@@ -16,7 +17,9 @@ use tally_plugin_host::registry::{Registry, Standing};
 use tally_plugin_host::session::Event;
 use tally_plugin_host::state::States;
 use tally_protocol::entry::Genesis;
+use tally_protocol::hash::StatesRoot;
 use tally_protocol::id::{Index, TreeSize};
+use tally_protocol::outcome::EMPTY_BODY;
 use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::{Moment, PluginRegister};
 
@@ -42,6 +45,21 @@ pub struct PluginFollower {
 struct At {
     registry: Registry<Host>,
     keys: LogKeys,
+    /// Over all state; none before the first range that asked the host.
+    root: Option<StatesRoot>,
+}
+
+impl At {
+    /// The root over all state, if no plugin is given anything of the range: every outcome is the empty one then, and the
+    /// host need not be asked.
+    fn untouched(&self, range: &FollowerRange<'_>) -> Option<StatesRoot> {
+        let nobodys = |event: &StoredEvent| {
+            let stream = event.frame.stream();
+            !stream.is_control() && self.registry.bindings(&stream).is_empty()
+        };
+        let cut = range.recorded_cuts.is_some_and(|cuts| !cuts.is_empty());
+        self.root.filter(|_| !cut && range.events.iter().all(nobodys))
+    }
 }
 
 struct Pending {
@@ -113,14 +131,21 @@ impl Follower for PluginFollower {
             }
         };
         let rewound = registry.rewind(register, standings);
-        let at = self.at.insert(At { registry, keys });
+        let at = self.at.insert(At { registry, keys, root: None });
         rewound.map_err(|error| stopped(&error))?;
         self.shown.reset(TreeSize::new(next.get()), bindings_of(&at.registry));
         Ok(())
     }
 
     fn apply(&mut self, range: FollowerRange<'_>) -> Result<Applied, FollowerError> {
-        let Some(At { registry, keys }) = &mut self.at else { return Err(damaged("nothing was read yet")) };
+        let Some(at) = &mut self.at else { return Err(damaged("nothing was read yet")) };
+        if let Some(root) = at.untouched(&range) {
+            // Nothing of what is shown changes but the size.
+            self.pending = None;
+            let outcomes = vec![Bytes::from_static(EMPTY_BODY); range.events.len()];
+            return Ok(Applied { outcomes, state_root: Some(root), ..Applied::default() });
+        }
+        let At { registry, keys, root } = at;
         let entries: Vec<Logged> = range.events.iter().map(logged).collect();
         let recorded = range.recorded_cuts.map(FreshList::decode).transpose().map_err(|error| stopped(&error))?;
         let cuts = recorded.as_ref().map_or(RangeCuts::Live, RangeCuts::Recorded);
@@ -137,6 +162,7 @@ impl Follower for PluginFollower {
         let stored = &self.stored;
         let before = |place: &Place, key: &[u8]| stored.view(&place.0, &place.1)?.get(key);
         self.shown.before_storing(&applied.delta, before).map_err(|error| stopped(&error.into()))?;
+        *root = Some(states.root);
         self.pending = Some(Pending { lines: applied.delta.log, bindings });
         Ok(Applied {
             outcomes: applied.outcomes.iter().map(|outcome| outcome.encode().into()).collect(),
