@@ -159,6 +159,12 @@ impl Maker {
         self.seed
     }
 
+    /// The stores that are written, in turn.
+    #[must_use]
+    pub fn stores(&self) -> &[StoreId] {
+        &self.stores
+    }
+
     /// Every agent's key.
     #[must_use]
     pub fn keys(&self) -> HashMap<AgentId, PublicKey> {

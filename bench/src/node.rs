@@ -47,6 +47,7 @@ pub struct Node {
     child: Child,
     binary: PathBuf,
     folder: Folder,
+    plugins: bool,
     /// Where it listens for HTTP.
     pub address: SocketAddr,
     /// Where it listens for QUIC, if it does.
@@ -66,12 +67,21 @@ impl Node {
     /// # Errors
     /// If the binary does not start or does not get ready.
     pub fn start(binary: &Path, folder: &Folder) -> Result<Self, Failure> {
+        Self::start_as(binary, folder, true)
+    }
+
+    /// The same, with plugins or without.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub fn start_as(binary: &Path, folder: &Folder, plugins: bool) -> Result<Self, Failure> {
         let path = &folder.path;
         std::fs::create_dir_all(path).map_err(|error| format!("failed to make {}: {error}", path.display()))?;
         let mut node = Self {
-            child: spawn(binary, path)?,
+            child: spawn(binary, path, plugins)?,
             binary: binary.to_owned(),
             folder: folder.clone(),
+            plugins,
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             quic: None,
             tenant: TenantId::NIL,
@@ -91,7 +101,7 @@ impl Node {
     pub fn kill_and_restart(&mut self) -> Result<f64, Failure> {
         self.child.kill().and_then(|()| self.child.wait()).map_err(|error| format!("failed to kill: {error}"))?;
         let start = Instant::now();
-        self.child = spawn(&self.binary, &self.folder.path)?;
+        self.child = spawn(&self.binary, &self.folder.path, self.plugins)?;
         self.take()?;
         Ok(start.elapsed().as_secs_f64())
     }
@@ -109,6 +119,25 @@ impl Node {
         let ledger = self.call("GET", "/v1/ledger", None)?;
         ledger["genesis_entry"].as_str().unwrap_or_default().clone_into(&mut self.genesis_entry);
         Ok(())
+    }
+
+    /// Runs the binary's own tools against the node, as its operator does; gives the last object that they print.
+    ///
+    /// # Errors
+    /// If a tool does not end well.
+    pub fn tool(&self, arguments: &[&str]) -> Result<Value, Failure> {
+        let mut tool = Command::new(&self.binary);
+        tool.args(arguments).env("TALLY_PROFILE", self.folder.path.join("data/dev/profile.json")).stdin(Stdio::null());
+        let output = tool.output().map_err(|error| format!("failed to run {}: {error}", self.binary.display()))?;
+        if !output.status.success() {
+            return Err(format!(
+                "tally {}: {}",
+                arguments.join(" "),
+                String::from_utf8_lossy(&output.stderr).trim_end()
+            ));
+        }
+        let said = String::from_utf8_lossy(&output.stdout);
+        Ok(said.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or(Value::Null))
     }
 
     /// A new credential that submits for every agent of a tenant: one more caller.
@@ -245,11 +274,12 @@ impl Drop for Node {
     }
 }
 
-fn spawn(binary: &Path, folder: &Path) -> Result<Child, Failure> {
+fn spawn(binary: &Path, folder: &Path, plugins: bool) -> Result<Child, Failure> {
     let log = std::fs::File::options().create(true).append(true).open(folder.join("node.log"));
     Command::new(binary)
         .args(["dev", "--json", "--listen", "127.0.0.1:0", "--data"])
         .arg(folder.join("data"))
+        .args((!plugins).then_some("--no-plugins"))
         .env("TALLY_LOG", "warn")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -100,7 +100,14 @@ impl Session {
     /// # Errors
     /// If the node does not come up.
     pub fn start(binary: &Path, folder: &Folder, raw_seconds: f64) -> Result<Self, Failure> {
-        let node = Node::start(binary, folder)?;
+        Self::of(Node::start(binary, folder)?, raw_seconds)
+    }
+
+    /// The same of a node that runs.
+    ///
+    /// # Errors
+    /// If the node refuses, or its disk cannot be probed.
+    pub fn of(node: Node, raw_seconds: f64) -> Result<Self, Failure> {
         let sync = node.sync_micros()?;
         let raw = verify_rate(&Maker::new(Shape::default(), node.tenant, 1), raw_seconds)?;
         Ok(Self { node, raw, sync })

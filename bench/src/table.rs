@@ -6,6 +6,7 @@
 //! | `hot-stream` | whether one stream is as fast as many |
 //! | `hostile` | what bad signatures and a flood cost the others |
 //! | `growth` | latency, memory and restart as the log grows |
+//! | `with-plugins` | what plugins cost ingest |
 //! | `reads` | proofs, tiles and events per second from one core |
 //!
 //! Takes a node's binary and how long to measure; gives pages, plots and figures. Every rate stands beside the raw
@@ -17,6 +18,7 @@ mod hostile;
 mod hot_stream;
 mod ingest;
 mod reads;
+mod with_plugins;
 
 use std::path::{Path, PathBuf};
 
@@ -65,7 +67,7 @@ pub struct Page {
 }
 
 /// What can be measured, with what it asks.
-pub const NAMES: [&str; 5] = ["ingest", "hot-stream", "hostile", "growth", "reads"];
+pub const NAMES: [&str; 6] = ["ingest", "hot-stream", "hostile", "growth", "with-plugins", "reads"];
 
 /// Measures one of [`NAMES`].
 ///
@@ -78,6 +80,7 @@ pub fn measure(name: &str, options: &Options) -> Result<Page, Failure> {
         "hostile" => hostile::measure(options),
         "growth" => growth::measure(options),
         "reads" => reads::measure(options),
+        "with-plugins" => with_plugins::measure(options),
         other => Err(format!("there is no measurement `{other}`; there are {}", NAMES.join(", "))),
     }
 }

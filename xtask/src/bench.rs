@@ -10,11 +10,12 @@ use crate::setup;
 use crate::shell::{self, Outcome, fail};
 
 /// What can be measured, and the program that does it.
-const BENCHES: [(&str, &str); 9] = [
+const BENCHES: [(&str, &str); 10] = [
     ("ingest", "bench-table"),
     ("hot-stream", "bench-table"),
     ("hostile", "bench-table"),
     ("growth", "bench-table"),
+    ("with-plugins", "bench-table"),
     ("reads", "bench-table"),
     ("http", "bench-http"),
     ("load", "tally-load"),

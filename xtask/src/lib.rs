@@ -21,6 +21,7 @@ pub mod setup;
 // the tasks
 pub mod bench;
 pub mod check;
+pub mod contract;
 pub mod crash;
 pub mod demo;
 pub mod fuzz;

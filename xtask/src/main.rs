@@ -6,7 +6,7 @@
 use std::process::ExitCode;
 
 use xtask::shell::{Outcome, say};
-use xtask::{bench, check, crash, demo, fuzz, plugins, requirements, sim, suite, vectors};
+use xtask::{bench, check, contract, crash, demo, fuzz, plugins, requirements, sim, suite, vectors};
 
 /// One line of the manual and what it runs.
 struct Task {
@@ -70,6 +70,12 @@ const TASKS: &[Task] = &[
         usage: "plugins build [NAME...] | check",
         about: "compile the guests of plugins/ to modules; check: the committed ones, byte for byte",
         run: plugins::run,
+    },
+    Task {
+        name: "contract",
+        usage: "contract build|check|test|vectors|gas",
+        about: "the anchor contract: compile, compare byte for byte, forge, its vectors and its gas table",
+        run: contract::run,
     },
     Task {
         name: "requirements",

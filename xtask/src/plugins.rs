@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::setup;
+use crate::setup::{self, WASM};
 use crate::shell::{self, Failure, Outcome, cache_dir, cargo, command, fail, on_path, output, root, say};
 
 /// The release of Rust whose bytes are committed.
@@ -19,13 +19,14 @@ const RELEASE: &str = "1.95.0";
 /// The builder whose bytes are committed.
 const CANONICAL: &str = "rustup-1.95.0";
 
-const TARGET: &str = "wasm32-unknown-unknown";
-
 /// Where the record of modules is.
 const RECORD: &str = "plugins/manifest.json";
 
 /// Flags that change bytes, beside the profile `plugin`: 64 KiB of stack instead of 1 MiB; numbers in their shortest form.
 const LINK_ARGUMENTS: [&str; 2] = ["-zstack-size=65536", "--compress-relocations"];
+
+/// Earlier releases that are kept, as their plugin, version and the feature of its crate that makes them again.
+const EARLIER: [(&str, &str, &str); 1] = [("registry", "0.9.0", "state-1")];
 
 const USAGE: &str = "usage: cargo xtask plugins build [--builder release|own|debian] [NAME...] | check";
 
@@ -64,11 +65,6 @@ fn version(rustc: &mut Command) -> Option<String> {
     output(rustc.arg("--version")).ok().map(|text| text.trim().to_owned())
 }
 
-fn has_target(rustc: &mut Command) -> bool {
-    let sysroot = output(rustc.args(["--print", "sysroot"])).unwrap_or_default();
-    Path::new(sysroot.trim()).join("lib/rustlib").join(TARGET).join("lib").is_dir()
-}
-
 /// A program of rustup's toolchain [`RELEASE`].
 fn of_release(program: &str) -> Command {
     let mut command = command(program);
@@ -82,8 +78,8 @@ fn release() -> Option<Builder> {
         return None;
     }
     let rustc = version(&mut of_release("rustc")).filter(|text| text.starts_with(&format!("rustc {RELEASE} ")))?;
-    if !has_target(&mut of_release("rustc")) {
-        output(command("rustup").args(["target", "add", "--toolchain", RELEASE, TARGET])).ok()?;
+    if !setup::has_wasm(&mut of_release("rustc")) {
+        output(command("rustup").args(["target", "add", "--toolchain", RELEASE, WASM])).ok()?;
     }
     Some(Builder { id: CANONICAL.to_owned(), rustc, kind: Kind::Rustup })
 }
@@ -91,7 +87,7 @@ fn release() -> Option<Builder> {
 fn own() -> Option<Builder> {
     let rustc = version(&mut command("rustc"))?;
     let number = rustc.split(' ').nth(1).unwrap_or_default().to_owned();
-    has_target(&mut command("rustc")).then(|| Builder { id: format!("rustc-{number}"), rustc, kind: Kind::Own })
+    setup::has_wasm(&mut command("rustc")).then(|| Builder { id: format!("rustc-{number}"), rustc, kind: Kind::Own })
 }
 
 fn debian() -> Option<Builder> {
@@ -117,7 +113,7 @@ fn builder(chosen: &str) -> Outcome<Builder> {
     found.map_or_else(
         || {
             fail(format!(
-                "no compiler for {TARGET}: `rustup toolchain install {RELEASE} --target {TARGET}`, or Debian's rustc-web, \
+                "no compiler for {WASM}: `rustup toolchain install {RELEASE} --target {WASM}`, or Debian's rustc-web, \
                  cargo-web and rust-web-src"
             ))
         },
@@ -125,7 +121,7 @@ fn builder(chosen: &str) -> Outcome<Builder> {
     )
 }
 
-/// The guests: crates of `plugins/` that export a plugin.
+/// The guests: crates of `plugins/` that export a plugin, and what is kept of them.
 fn guests() -> Outcome<Vec<String>> {
     let folder = root().join("plugins");
     let entries =
@@ -135,8 +131,17 @@ fn guests() -> Outcome<Vec<String>> {
     };
     let found = entries.flatten().filter(|entry| exports(&entry.path()));
     let mut names: Vec<String> = found.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.extend(EARLIER.map(|(plugin, version, _)| format!("{plugin}-{version}")));
     names.sort();
     Ok(names)
+}
+
+/// A guest's plugin, and the feature that makes it what it is.
+fn source(name: &str) -> (&str, Option<&'static str>) {
+    let earlier = EARLIER.iter().find(|(plugin, version, _)| {
+        name.strip_prefix(plugin).and_then(|rest| rest.strip_prefix('-')) == Some(version)
+    });
+    earlier.map_or((name, None), |(plugin, _, feature)| (plugin, Some(feature)))
 }
 
 impl Builder {
@@ -158,15 +163,19 @@ impl Builder {
             Kind::Own => cargo(),
             Kind::Debian => debian_cargo()?,
         };
-        cargo.args(["rustc", "--quiet", "--locked", "--profile", "plugin", "--target", TARGET, "--lib"]);
-        cargo.args(["--package", &format!("tally-{name}"), "--crate-type", "cdylib"]);
+        cargo.args(["rustc", "--quiet", "--locked", "--profile", "plugin", "--target", WASM, "--lib"]);
+        let (plugin, feature) = source(name);
+        cargo.args(["--package", &format!("tally-{plugin}"), "--crate-type", "cdylib"]);
+        cargo.args(feature.iter().flat_map(|feature| ["--features", feature]));
+        // Apart, or one's module would lie where the other's did.
+        let folder = feature.map_or_else(|| folder.to_owned(), |_| folder.join(name));
         if matches!(self.kind, Kind::Debian) {
             cargo.args(["-Zbuild-std=core,alloc,panic_abort", "-Zbuild-std-features=compiler-builtins-mem"]);
         }
         cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}")).env_remove("RUSTFLAGS");
-        cargo.env("CARGO_TARGET_DIR", folder).env("CARGO_BUILD_BUILD_DIR", folder);
+        cargo.env("CARGO_TARGET_DIR", &folder).env("CARGO_BUILD_BUILD_DIR", &folder);
         shell::run(&mut cargo)?;
-        Ok(folder.join(TARGET).join("plugin").join(format!("tally_{name}.wasm")))
+        Ok(folder.join(WASM).join("plugin").join(format!("tally_{plugin}.wasm")))
     }
 }
 
@@ -194,7 +203,7 @@ fn record(builder: &Builder, modules: &[(String, PathBuf)]) -> Outcome<String> {
 }
 
 fn committed(name: &str) -> PathBuf {
-    root().join("plugins").join(name).join(format!("{name}.wasm"))
+    root().join("plugins").join(source(name).0).join(format!("{name}.wasm"))
 }
 
 fn work_folder(builder: &Builder) -> PathBuf {
@@ -232,7 +241,7 @@ fn write_text(file: &Path, text: &str) -> Outcome {
 pub fn check() -> Outcome {
     let Some(builder) = release() else {
         say!("plugins        nothing compared: the canonical builder {CANONICAL} is not here");
-        say!("               (`rustup toolchain install {RELEASE} --target {TARGET}`)");
+        say!("               (`rustup toolchain install {RELEASE} --target {WASM}`)");
         return Ok(());
     };
     let mut differing = Vec::new();

@@ -86,7 +86,8 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 fn rows(page: &str) -> BTreeMap<String, Row> {
     let mut rows = BTreeMap::new();
     for (number, line) in page.lines().enumerate() {
-        let Some(cells) = cells(line).filter(|cells| cells.len() == 4 && cells[0].starts_with("S-")) else { continue };
+        let is_row = |cells: &Vec<&str>| cells.len() == 4 && (cells[0].starts_with("S-") || cells[0].starts_with("M-"));
+        let Some(cells) = cells(line).filter(is_row) else { continue };
         let proven = match cells[2] {
             "proven" => Some(true),
             "open" => Some(false),

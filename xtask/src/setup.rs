@@ -6,10 +6,16 @@
 //! The environment is left alone wherever the build finds libclang by itself: a changed `LIBCLANG_PATH` makes cargo run
 //! the binding generator again, and that compiles RocksDB again.
 
+pub mod devices;
+pub mod evm;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::shell::{Outcome, cache_dir, cargo, command, fail, on_path, run, run_aside, say};
+pub use devices::{localstripe, ministack, softhsm};
+pub use evm::{Evm, evm, node};
+
+use crate::shell::{Outcome, cache_dir, cargo, command, fail, on_path, output, run, run_aside, say};
 
 /// Cargo, in an environment in which the whole workspace builds.
 ///
@@ -22,6 +28,56 @@ pub fn cargo_for_workspace() -> Outcome<Command> {
         cargo.env("LIBCLANG_PATH", folder);
     }
     Ok(cargo)
+}
+
+/// The target of plugins written in Rust.
+pub const WASM: &str = "wasm32-unknown-unknown";
+
+/// Whether a rustc can build for [`WASM`].
+#[must_use]
+pub fn has_wasm(rustc: &mut Command) -> bool {
+    let sysroot = output(rustc.args(["--print", "sysroot"])).unwrap_or_default();
+    Path::new(sysroot.trim()).join("lib/rustlib").join(WASM).join("lib").is_dir()
+}
+
+/// The target of plugins, for the toolchain that cargo runs with.
+///
+/// # Errors
+/// If it is missing and rustup cannot install it.
+pub fn wasm_target() -> Outcome {
+    if has_wasm(&mut command("rustc")) {
+        return Ok(());
+    }
+    say!("the target {WASM} is missing (plugins are built for it); installing it once");
+    if output(command("rustup").args(["target", "add", WASM])).is_ok() && has_wasm(&mut command("rustc")) {
+        return Ok(());
+    }
+    fail(format!("the target {WASM} is missing: `rustup target add {WASM}`"))
+}
+
+/// The tools that tests look for, by the variables they look in: a chain and its compiler, and the stand-ins for key
+/// devices, object stores and payment providers.
+///
+/// # Errors
+/// If one is missing and cannot be installed; the line names it.
+pub fn tools_of_tests() -> Outcome<Vec<(&'static str, PathBuf)>> {
+    let mut tools: Vec<_> = evm()?.variables().map(|(name, path)| (name, path.to_path_buf())).into();
+    tools.push(("TALLY_MINISTACK", ministack()?));
+    tools.push(("TALLY_SOFTHSM", softhsm()?));
+    let (localstripe, python) = localstripe()?;
+    tools.extend([("TALLY_LOCALSTRIPE", localstripe), ("TALLY_STRIPE_PYTHON", python)]);
+    Ok(tools)
+}
+
+/// The program that balances the demo's books.
+///
+/// # Errors
+/// If it is missing and cannot be installed.
+pub fn hledger() -> Outcome {
+    if on_path("hledger") || (apt_install("hledger") && on_path("hledger")) {
+        return Ok(());
+    }
+    fail("hledger is missing (it balances the demo's books): install Debian's `hledger`")
 }
 
 /// Builds every binary and the demo, and gives the folder that holds them.

@@ -3,10 +3,11 @@
 //! Takes `--package P` (that crate only) and `--verbose` (cargo's own output). Gives a line per test binary and the
 //! whole output of every failing one; the last line is `tests: N passed, N failed`, the sum of cargo's own counts.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::setup;
 use crate::shell::{Outcome, fail, follow, say};
+use crate::{contract, setup};
 
 /// What cargo counted.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -34,22 +35,48 @@ impl Count {
 pub fn run(arguments: &[String]) -> Outcome {
     let options = Options::parse(arguments)?;
     let mut total = Count::default();
+    let concerns = |names: &[&str]| options.package.as_deref().is_none_or(|package| names.contains(&package));
+    let tools =
+        if concerns(&["tally-anchor", "tally-connectors", "tally"]) { setup::tools_of_tests()? } else { Vec::new() };
     let scope: Vec<&str> = match &options.package {
         Some(package) => vec!["--package", package],
         None => vec!["--workspace"],
     };
-    say!("== tests of {}", options.package.as_deref().unwrap_or("the workspace, doc tests included"));
-    total.add(cargo_test(&scope, options.verbose)?);
-    if options.package.as_deref().is_none_or(|package| package == "tally") {
-        say!("== crash tests: the node killed at every fail point");
-        // The whole workspace again, so that the dependencies keep their features and are not compiled twice.
-        let crash = ["--workspace", "--features", "tally/failpoints", "--test", "crash"];
-        total.add(cargo_test(&crash, options.verbose)?);
+    if concerns(&["tally"]) {
+        // What the README says to a plugin's author is done as it is written.
+        setup::wasm_target()?;
     }
-    if options.package.as_deref().is_none_or(|package| package == "tally-core") {
+    say!("== tests of {}", options.package.as_deref().unwrap_or("the workspace, doc tests included"));
+    total.add(cargo_test(&scope, &tools, options.verbose)?);
+    if concerns(&["tally"]) {
+        say!("== crash tests: the node killed at every fail point, and with plugins");
+        // The whole workspace again, so that the dependencies keep their features and are not compiled twice.
+        let crash = [
+            "--workspace",
+            "--features",
+            "tally/failpoints",
+            "--test",
+            "crash",
+            "--test",
+            "plugins_crash",
+            "--test",
+            "effects_crash",
+        ];
+        total.add(cargo_test(&crash, &tools, options.verbose)?);
+    }
+    if concerns(&["tally-core"]) {
         say!("== crash tests: applying aborted at every fail point");
         let crash = ["--workspace", "--features", "tally/failpoints", "--test", "followers", "failpoints::"];
-        total.add(cargo_test(&crash, options.verbose)?);
+        total.add(cargo_test(&crash, &tools, options.verbose)?);
+    }
+    if concerns(&["tally-anchor"]) {
+        say!("== crash tests: the anchor worker ended at every fail point");
+        let crash = ["--workspace", "--features", "tally/failpoints", "--test", "worker", "crash::"];
+        total.add(cargo_test(&crash, &tools, options.verbose)?);
+        say!("== the anchor contract: forge on the committed bytes");
+        let count = contract::forge(options.verbose)?;
+        say!("   {} passed, {} failed", count.passed, count.failed);
+        total.add(count);
     }
     if total.ignored > 0 {
         say!("ignored: {}", total.ignored);
@@ -78,9 +105,10 @@ impl Options {
     }
 }
 
-fn cargo_test(scope: &[&str], verbose: bool) -> Outcome<Count> {
+fn cargo_test(scope: &[&str], tools: &[(&str, PathBuf)], verbose: bool) -> Outcome<Count> {
     let mut cargo = setup::cargo_for_workspace()?;
     cargo.args(["test", "--release", "--no-fail-fast"]).args(scope).env("CARGO_TERM_COLOR", "never");
+    cargo.envs(tools.iter().map(|(name, path)| (name, path)));
     let start = Instant::now();
     let mut report = Report::new(verbose);
     let ok = follow(&mut cargo, |line| report.on_line(line))?;

@@ -15,7 +15,7 @@ use tally_bench::table::{self, NAMES, Page};
 /// Measures what the sequencer should reach.
 #[derive(Parser)]
 struct Options {
-    /// What to measure: ingest, hot-stream, hostile, growth, reads. Default: all, one after the other.
+    /// What to measure: ingest, hot-stream, hostile, growth, with-plugins, reads. Default: all, one after the other.
     names: Vec<String>,
     /// Seconds of one phase.
     #[arg(long, default_value_t = 15.0)]

@@ -139,7 +139,8 @@ impl Clients {
         let filling = "x".repeat(usize::try_from(rng.below(mood.payload_bytes_max)).unwrap_or(0));
         let payload = format!("{{\"filling\":\"{filling}\",\"number\":{}}}", self.next_event);
         let entity = format!("ORD-{}", rng.below(9));
-        holder.event(stream, id).about("Order", &entity).created_at(now).payload(payload.as_bytes()).sign()
+        let kind = if rng.one_in(4) { "Invoice" } else { "Order" };
+        holder.event(stream, id).about(kind, &entity).created_at(now).payload(payload.as_bytes()).sign()
     }
 
     fn earlier(&self, rng: &mut TestRng) -> Option<Frame> {
@@ -163,8 +164,12 @@ impl Clients {
         holder.event(taken.stream(), taken.event_id()).created_at(now).payload(b"[\"other\"]").sign()
     }
 
-    /// A tenant's root agent changes a key: registers, rotates, expires, revokes; sometimes what it may not.
+    /// A tenant's root agent changes a key: registers, rotates, expires, revokes; or a store's list of entity types;
+    /// sometimes what it may not.
     fn control(&mut self, rng: &mut TestRng, now: LogTime, reader: &Reader) -> Frame {
+        if rng.one_in(8) {
+            return self.list(rng, now);
+        }
         let (tenant, agent) = self.somebody(rng);
         let next = self.next_key(tenant, agent, reader);
         let id = self.new_id();
@@ -192,6 +197,21 @@ impl Clients {
             1 => holder.control(Stream::control(root.id), &event, id, now),
             _ => root.control(&event, id, now),
         }
+    }
+
+    /// Sets or lifts the list of a store. Most lists name what events are about, so that the log goes on.
+    fn list(&mut self, rng: &mut TestRng, now: LogTime) -> Frame {
+        let tenant = self.somebody(rng).0;
+        let store_id = self.tenants[tenant].stream(1 + rng.below(STORES)).store;
+        let list = |types: &[&str]| types.iter().map(|name| (*name).to_owned()).collect();
+        let event = match rng.below(4) {
+            0 => ControlEvent::EntityTypesSet { store_id, entity_types: list(&["Order"]) },
+            1 => ControlEvent::EntityTypesSet { store_id, entity_types: list(&["Invoice", "Order"]) },
+            2 => ControlEvent::EntityTypesSet { store_id, entity_types: list(&["Invoice"]) },
+            _ => ControlEvent::EntityTypesLifted { store_id },
+        };
+        let id = self.new_id();
+        self.tenants[tenant].control(&event, id, now)
     }
 
     fn somebody(&self, rng: &mut TestRng) -> (usize, u64) {

@@ -143,13 +143,15 @@ fn same(ours: &Value, theirs: &serde_json::Value) -> bool {
     }
 }
 
-const CONTROL_TYPES: [&str; 6] = [
+const CONTROL_TYPES: [&str; 8] = [
     "tally.tenant.created",
     "tally.agent_key.registered",
     "tally.agent_key.rotated",
     "tally.agent_key.expired",
     "tally.agent_key.revoked",
     "tally.unknown",
+    "tally.entity_types.set",
+    "tally.entity_types.lifted",
 ];
 
 fn control_seeds() -> Vec<Vec<u8>> {
@@ -166,6 +168,8 @@ fn control_seeds() -> Vec<Vec<u8>> {
         format!(r#"{{"agent_id":"{id}","key_id":2,"valid_to":"{time}"}}"#),
         format!(r#"{{"agent_id":"{id}","key_id":2,"reason":"lost"}}"#),
         "{}".to_owned(),
+        format!(r#"{{"entity_types":["order","parcel"],"store_id":"{id}"}}"#),
+        format!(r#"{{"store_id":"{id}"}}"#),
     ];
     payloads.iter().zip(0_u8..).map(|(payload, which)| [&[which], payload.as_bytes()].concat()).collect()
 }

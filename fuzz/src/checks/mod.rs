@@ -4,6 +4,7 @@
 
 use crate::Target;
 
+mod anchors;
 mod api;
 mod json;
 mod log;
@@ -46,6 +47,9 @@ pub const TARGETS: &[Target] = &[
     offline::PROOF_FILE,
     plugins::OUTCOME,
     plugins::PLUGIN_EVENT,
+    anchors::CALL,
+    anchors::EVENT,
+    anchors::TRANSACTION,
     names::NAMES,
     names::TIMES,
 ];

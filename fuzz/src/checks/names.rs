@@ -1,7 +1,7 @@
 //! Names and times as text: ids, hashes, keys, refusal codes, RFC 3339.
 
 use tally_protocol::error::RejectCode;
-use tally_protocol::hash::RootHash;
+use tally_protocol::hash::{Address, BlockHash, RootHash, bytes_of_hex_0x, hex_0x};
 use tally_protocol::id::{EventId, PluginId, TenantId};
 use tally_protocol::key::{PublicKey, Signature};
 use tally_protocol::time::LogTime;
@@ -14,6 +14,7 @@ pub(super) const NAMES: Target = Target {
     files: &[
         "sdk/protocol/src/id.rs",
         "sdk/protocol/src/hash.rs",
+        "sdk/protocol/src/hash/keccak.rs",
         "sdk/protocol/src/key.rs",
         "sdk/protocol/src/error.rs",
     ],
@@ -22,7 +23,9 @@ pub(super) const NAMES: Target = Target {
         let id = b"861910c9-7a1d-4b6f-83d6-51bbf4ae2849".to_vec();
         let hash = "7777c3fef466a0e9df7e07ea4ff13dc8ffbb9e487098f1b65530cdce7b6bbbe7";
         let codes = RejectCode::ALL.iter().map(|code| code.as_str().as_bytes().to_vec());
-        [id, hash.as_bytes().to_vec(), hash.repeat(2).into_bytes()].into_iter().chain(codes).collect()
+        let of_chain = [format!("0x{hash}"), format!("0x{}", &hash[..40])].map(String::into_bytes);
+        let ours = [id, hash.as_bytes().to_vec(), hash.repeat(2).into_bytes()];
+        ours.into_iter().chain(of_chain).chain(codes).collect()
     },
     check: names,
 };
@@ -64,6 +67,18 @@ fn names(input: &[u8]) -> Shape {
     if let Ok(hash) = RootHash::from_hex(text) {
         assert_eq!(hash.to_hex(), text);
         read.push("hash");
+    }
+    if let Ok(address) = Address::from_hex(text) {
+        assert_eq!(address.to_hex(), text);
+        read.push("address");
+    }
+    if let Ok(block) = BlockHash::from_hex(text) {
+        assert_eq!(block.to_hex(), text);
+        read.push("block");
+    }
+    if let Some(bytes) = bytes_of_hex_0x(text) {
+        assert_eq!(hex_0x(&bytes), text);
+        read.push("bytes");
     }
     if let Ok(key) = PublicKey::from_hex(text) {
         assert_eq!(key.to_hex(), text.to_ascii_lowercase());

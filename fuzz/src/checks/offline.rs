@@ -5,20 +5,23 @@
 use std::sync::LazyLock;
 
 use tally_merkle::{Frontier, RunTree};
+use tally_protocol::anchor::AnchorCall;
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::frame::Frame;
+use tally_protocol::hash::{self, LogKind};
 use tally_protocol::id::{Index, Sequence, TreeSize};
 use tally_protocol::jcs;
 use tally_protocol::key::SigningKey;
 use tally_protocol::proof::TlogProof;
-use tally_verify::{Bundle, Ledger, Placed, TrustRoot, verify_tlog_proof};
+use tally_testkit::TestChain;
+use tally_verify::{AnchoredLeaf, Bundle, BundleAnchor, Ledger, Placed, TrustRoot, TrustedChain, verify_tlog_proof};
 
 use crate::{Shape, Target, shape_of};
 
 pub(super) const EVENT_BUNDLE: Target = Target {
     name: "event-bundle",
-    about: "offline bundles of one event, decoded and verified",
-    files: &["sdk/verify/src/bundle.rs"],
+    about: "offline bundles of one event, decoded and verified, anchors and all",
+    files: &["sdk/verify/src/bundle.rs", "sdk/verify/src/anchor.rs"],
     words: &[
         b"\"format\":\"tally-bundle/1\"",
         b"tally-bundle/2",
@@ -33,7 +36,7 @@ pub(super) const EVENT_BUNDLE: Target = Target {
         b"\\n",
         b" ",
     ],
-    seeds: || vec![SEED.bundle.encode(), pretty(&SEED.bundle.encode())],
+    seeds: || vec![SEED.bundle.encode(), pretty(&SEED.bundle.encode()), SEED.anchored.encode()],
     check: event_bundle,
 };
 
@@ -49,6 +52,8 @@ pub(super) const PROOF_FILE: Target = Target {
 struct Seed {
     ledger: Ledger,
     bundle: Bundle,
+    anchored: Bundle,
+    chain: TrustedChain,
     entry: Vec<u8>,
     proof: String,
 }
@@ -63,8 +68,8 @@ static SEED: LazyLock<Seed> = LazyLock::new(|| {
     let (sequenced_at, public_key) = (genesis.created_at, agent.public_key());
     let placed = Placed { index, sequence: Sequence::new(1), sequenced_at, public_key };
     let entry = placed.entry_of(&frame).encode().to_vec();
-    let other = |number: u8| tally_protocol::hash::leaf(&[number]);
-    let leaves = [genesis.leaf_hash(), tally_protocol::hash::leaf(&entry), other(2), other(3), other(4)];
+    let other = |number: u8| hash::leaf(&[number]);
+    let leaves = [genesis.leaf_hash(), hash::leaf(&entry), other(2), other(3), other(4)];
     let tree = RunTree::extend(&mut Frontier::new(), &leaves);
     let checkpoint = Checkpoint::new(&genesis.origin, TreeSize::new(5), tree.root());
     let signed =
@@ -73,8 +78,32 @@ static SEED: LazyLock<Seed> = LazyLock::new(|| {
     let proof = TlogProof { extra: None, index, path: path.clone(), checkpoint: signed.note.clone() }.encode();
     let bundle = Bundle::assemble(&ledger, &frame, &placed, path, signed.note);
     assert!(bundle.verify(&TrustRoot::ledger(ledger.id())).verified(), "the seed verifies");
-    Seed { ledger, bundle, entry, proof }
+    let (anchored, chain) = anchored(&ledger, &bundle);
+    let trust = TrustRoot::ledger(ledger.id()).and_chain(chain.clone());
+    assert!(anchored.verify(&trust).verified(), "the anchored seed verifies");
+    Seed { ledger, bundle, anchored, chain, entry, proof }
 });
+
+/// The bundle with its own checkpoint anchored on a chain.
+fn anchored(ledger: &Ledger, bundle: &Bundle) -> (Bundle, TrustedChain) {
+    let (chain, note) = (TestChain::new(7), bundle.checkpoint.as_str());
+    let head = ledger.open_checkpoint(note).expect("the seed's checkpoint opens");
+    let log_id = hash::log_id(&ledger.id(), LogKind::Events);
+    let call = AnchorCall::One(chain.anchor(log_id, note, &head, Vec::new()));
+    let leaf = (bundle.leaf_hash, bundle.index);
+    let (authority, contract) = (chain.authority.address(), chain.contract);
+    let anchor = BundleAnchor {
+        chain_id: chain.chain_id,
+        contract,
+        authority,
+        transaction: chain.transaction(&call, 1).encode(),
+        block: None,
+        event: AnchoredLeaf::assemble(log_id, 1, (note, &head), leaf, bundle.inclusion_path.clone()),
+        outcome: None,
+    };
+    let trusted = TrustedChain { chain_id: chain.chain_id, contract, authorities: vec![authority] };
+    (bundle.clone().anchored(vec![anchor]), trusted)
+}
 
 /// The same JSON with white space: reading is blind to it.
 fn pretty(json: &[u8]) -> Vec<u8> {
@@ -96,12 +125,24 @@ fn event_bundle(input: &[u8]) -> Shape {
     let report = bundle.verify(&TrustRoot::ledger(SEED.ledger.id()));
     if let Some(proven) = report.proven() {
         assert!(alone, "trusting a ledger verified what trusting nothing did not");
-        let same = Bundle { checkpoint: SEED.bundle.checkpoint.clone(), ..bundle.clone() };
+        let same = Bundle { checkpoint: SEED.bundle.checkpoint.clone(), anchors: Vec::new(), ..bundle.clone() };
         assert_eq!(same, SEED.bundle, "forged");
         assert_eq!((proven.index, proven.size), (SEED.bundle.index, TreeSize::new(5)));
-        return "verified".to_owned();
+        return format!("verified {:?}", anchored_as_the_seed(&bundle));
     }
     format!("{:?}", report.first_failure().map(|failed| failed.check))
+}
+
+/// Whether the bundle is anchored where the caller trusts; it then says what the seed said.
+fn anchored_as_the_seed(bundle: &Bundle) -> bool {
+    let report = bundle.verify(&TrustRoot::ledger(SEED.ledger.id()).and_chain(SEED.chain.clone()));
+    let Some(proven) = report.proven() else { return false };
+    for anchor in proven.anchors.iter().filter(|anchor| anchor.pinned) {
+        let said = (anchor.contract, anchor.size, anchor.root);
+        assert_eq!(said, (SEED.chain.contract, proven.size, proven.root), "forged");
+        assert!(SEED.chain.authorities.contains(&anchor.authority), "forged");
+    }
+    true
 }
 
 fn proof_file(input: &[u8]) -> Shape {

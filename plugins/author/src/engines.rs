@@ -14,6 +14,7 @@ use tally_plugin_host::interpreter::{Interpreted, Interpreter};
 use tally_plugin_host::limits::Limits;
 use tally_plugin_host::manifest::Manifest;
 use tally_plugin_host::registry::Loader as _;
+use tally_plugin_host::report::{Report, made_with};
 use tally_plugin_host::session::{BindingStep, Event, Grant, LogLine};
 use tally_plugin_host::state::StateView;
 use tally_protocol::hash::{self, LedgerId, ModuleHash};
@@ -103,26 +104,12 @@ impl Engines {
         Ok(Plugin { manifest, manifest_bytes: manifest_bytes.into(), module, bytes: wasm.len(), guests })
     }
 
-    /// What a module describes itself as under the limits of its release; none if the host refuses it or it fails.
+    /// What the machine has to say about a release.
     ///
     /// # Errors
     /// The host cannot go on.
-    pub fn described(&self, wasm: &[u8], release: &Release) -> Result<Option<Vec<u8>>, AuthorError> {
-        let mut limits = Limits::default();
-        for (name, value) in &release.limits {
-            // What cannot be set is a finding of the report.
-            let _ = limits.set(name, *value);
-        }
-        let program = match self.optimised.load(wasm, &limits) {
-            Err(HostError::Module(_)) => return Ok(None),
-            program => program?,
-        };
-        let asked = Grant { limits, ..Grant::nothing(self.ledger, release.plugin.clone()) };
-        match Instance::new(program, asked).describe_bytes() {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(AskError::Host(error)) => Err(error.into()),
-            Err(_) => Ok(None),
-        }
+    pub fn report(&self, release: &Release, wasm: &[u8]) -> Result<Report, AuthorError> {
+        Ok(made_with(&self.optimised, self.ledger, release, wasm)?)
     }
 
     fn guest(&self, name: EngineName, wasm: &[u8], grant: &Grant) -> Result<Guest, HostError> {

@@ -82,6 +82,17 @@ impl Package {
         Ok(package)
     }
 
+    /// Packs a release that was sealed elsewhere with its module: no fixtures, and no signature, because who brings it
+    /// into a registry here signs it first.
+    ///
+    /// # Errors
+    /// The release breaks a rule, names another module or manifest, or says something else than the manifest.
+    pub fn of_release(release: Release, manifest: Vec<u8>, wasm: Vec<u8>) -> Result<Self, AuthorError> {
+        let package = Self { release, manifest, wasm, fixtures: BTreeMap::new(), attestation: None };
+        package.check()?;
+        Ok(package)
+    }
+
     /// Whether it holds together. The signature is not looked at: that takes the publisher's key.
     fn check(&self) -> Result<(), AuthorError> {
         self.release.check().map_err(wrong)?;
@@ -210,7 +221,10 @@ fn submission_of(release: &[u8], attestation: Option<&[u8]>) -> Result<Submissio
 }
 
 /// The release that a manifest's plugin claims.
-fn release_of(manifest: &[u8], wasm: &[u8], terms: Terms) -> Result<Release, AuthorError> {
+///
+/// # Errors
+/// The manifest lacks something.
+pub fn release_of(manifest: &[u8], wasm: &[u8], terms: Terms) -> Result<Release, AuthorError> {
     let value = jcs::parse(manifest).map_err(wrong)?;
     let missing = |name: &str| wrong(format!("the manifest has no {name}"));
     let text = |name: &str| value.get(name).and_then(Value::as_str).ok_or_else(|| missing(name));

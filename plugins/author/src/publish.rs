@@ -6,16 +6,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tally_plugin_host::limits::Limits;
-use tally_plugin_host::report::{Report, report};
-use tally_protocol::hash::{LedgerId, ReportHash};
+use tally_protocol::hash::{LedgerId, ProfileId, ReportHash};
 use tally_protocol::id::{AgentId, Index, KeyId, PluginId, StoreId, Stream, TenantId};
+use tally_protocol::import::{Imported, Template};
 use tally_protocol::key::{PublicKey, Signer};
 use tally_protocol::plugin_event::{Binding, Config, PLUGIN_PREFIX, PluginEvent, Registry, Submission};
 use tally_protocol::plugin_life::{Agents, Installed, Moment, PluginRegister, ReleaseRecord};
-use tally_protocol::release::{Decision, Release, Review, Signed, Version, attest};
+use tally_protocol::release::{Decision, Review, Signed, Version, attest};
 use tally_protocol::time::LogTime;
 
-use crate::engines::Engines;
 use crate::error::AuthorError;
 use crate::package::Package;
 
@@ -193,10 +192,7 @@ impl Past {
                 None => return Err(refused(format!("{} does not ask for the limit {name}", wish.plugin))),
             }
         }
-        let mut limits = Limits::default();
-        for (name, value) in &asked {
-            limits.set(name, *value).map_err(|error| refused(format!("limit {name}: {error}")))?;
-        }
+        let profile = profile_of(&asked)?;
         let last = self.register.history(&target, &wish.plugin).last();
         let binding = Binding {
             store_id: target.store,
@@ -205,7 +201,7 @@ impl Past {
             version: wish.version,
             release: release.hash(),
             module: release.module,
-            profile: limits.profile(),
+            profile,
             state_version: release.state_version,
             granted: wish.granted.clone().unwrap_or_else(|| release.permissions.clone()),
             limits: asked,
@@ -215,6 +211,21 @@ impl Past {
         };
         let runs = self.register.installed(&target, &wish.plugin).is_some();
         Ok(if runs { PluginEvent::Upgraded(binding) } else { PluginEvent::Installed(binding) })
+    }
+
+    /// A verified template comes into a store: the release that it names begins to run there, as it says.
+    ///
+    /// # Errors
+    /// The registry has not approved exactly this release, or a limit cannot be had.
+    pub fn install_template(
+        &self,
+        target: Stream,
+        registry: Registry,
+        template: &Imported<Template>,
+    ) -> Result<PluginEvent, AuthorError> {
+        let profile = profile_of(&template.value().limits)?;
+        let binding = template.binding(&self.register, registry, &target, profile);
+        binding.map(PluginEvent::Installed).map_err(|error| refused(format!("rule {}: {error}", error.rule())))
     }
 
     /// What runs goes on with another configuration.
@@ -236,6 +247,15 @@ impl Past {
         let (store_id, previous): (StoreId, _) = (target.store, self.register.head(&target, plugin));
         PluginEvent::Removed { store_id, plugin: plugin.clone(), reason: reason.to_owned(), previous }
     }
+}
+
+/// The profile that this host runs these limits under.
+fn profile_of(limits: &BTreeMap<String, u64>) -> Result<ProfileId, AuthorError> {
+    let mut of_host = Limits::default();
+    for (name, value) in limits {
+        of_host.set(name, *value).map_err(|error| refused(format!("limit {name}: {error}")))?;
+    }
+    Ok(of_host.profile())
 }
 
 /// What a reviewer says.
@@ -286,15 +306,6 @@ impl core::fmt::Debug for Who<'_> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Who").field("agent", &self.agent).field("key_id", &self.key_id).finish_non_exhaustive()
     }
-}
-
-/// What the machine has to say about a release, as a node computes it for its reviewers.
-///
-/// # Errors
-/// The host cannot go on; what the module does wrong is a finding.
-pub fn report_on(engines: &Engines, release: &Release, wasm: &[u8]) -> Result<Report, AuthorError> {
-    let described = engines.described(wasm, release)?;
-    Ok(report(release, wasm, described.as_deref()))
 }
 
 /// Signs a package as its publisher.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tally_plugin_host::session::Event;
 use tally_protocol::entry::Entry;
 use tally_protocol::hash::LedgerId;
@@ -166,20 +165,5 @@ impl EventSource for Export {
 
 /// A record of the log as plugins get it.
 fn event(record: &Record) -> Event {
-    let frame = &record.frame;
-    Event {
-        index: record.index,
-        sequence: record.sequence,
-        sequenced_at: record.sequenced_at,
-        stream: frame.stream(),
-        event_id: frame.event_id(),
-        agent: frame.agent_id(),
-        payload_hash: frame.payload_plain_hash(),
-        event_type: frame.event_type().to_owned(),
-        entity_type: frame.entity_type().to_owned(),
-        entity_id: frame.entity_id().to_owned(),
-        depth: 0,
-        calls_before: (0, 0),
-        body: Bytes::copy_from_slice(frame.payload()),
-    }
+    Event::logged(record.index, record.sequence, record.sequenced_at, &record.frame)
 }

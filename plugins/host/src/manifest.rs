@@ -5,6 +5,8 @@
 
 use tally_protocol::id::PluginId;
 use tally_protocol::jcs::{self, JcsError, Value};
+use tally_protocol::limits::PERMISSION_BYTES_MAX;
+use tally_protocol::release::ENTITY_PERMISSION;
 
 use crate::limits::{LimitError, Limits};
 
@@ -62,6 +64,9 @@ pub enum Capability {
     Emit,
     /// `effect:KIND`
     Effect(String),
+    /// `entity:TYPE`: events about this type are taken where the plugin runs, also in a store whose list does not name
+    /// it. It is looked at where events are ordered; a running module can do nothing with it.
+    EntityType(String),
 }
 
 /// An HTTP route.
@@ -189,10 +194,15 @@ fn semver(text: &str) -> Option<(u64, u64, u64)> {
 }
 
 fn capability(text: &str) -> Option<Capability> {
-    match text.strip_prefix("effect:") {
-        Some(kind) => is_word(kind).then(|| Capability::Effect(kind.to_owned())),
-        None => (text == "emit").then_some(Capability::Emit),
+    if let Some(kind) = text.strip_prefix("effect:") {
+        return is_word(kind).then(|| Capability::Effect(kind.to_owned()));
     }
+    if let Some(entity_type) = text.strip_prefix(ENTITY_PERMISSION) {
+        // As a grant it is a permission, and as a permission it has that bound.
+        let fits = text.len() <= PERMISSION_BYTES_MAX && is_type(entity_type);
+        return fits.then(|| Capability::EntityType(entity_type.to_owned()));
+    }
+    (text == "emit").then_some(Capability::Emit)
 }
 
 fn parse_limits(value: Value) -> Result<Limits, ManifestError> {
@@ -237,13 +247,14 @@ fn parse_route(value: Value) -> Option<Route> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"abi":1,"capabilities":["effect:mail","emit"],"events":["catalog.*","order.placed"],"id":"shop","limits":{"gas":1000},"prefixes":["i/","s/"],"routes":[{"kind":"query","method":"GET","name":"item","path":"/items/{sku}"},{"event":"order.placed","kind":"command","method":"POST","name":"order","path":"/orders"}],"state_version":2,"version":"1.20.3"}"#;
+    const GOOD: &str = r#"{"abi":1,"capabilities":["effect:mail","emit","entity:parcel"],"events":["catalog.*","order.placed"],"id":"shop","limits":{"gas":1000},"prefixes":["i/","s/"],"routes":[{"kind":"query","method":"GET","name":"item","path":"/items/{sku}"},{"event":"order.placed","kind":"command","method":"POST","name":"order","path":"/orders"}],"state_version":2,"version":"1.20.3"}"#;
 
     #[test]
     fn a_manifest_reads() {
         let manifest = Manifest::parse(GOOD.as_bytes()).unwrap();
         assert_eq!((manifest.id.as_str(), manifest.version, manifest.state_version), ("shop", (1, 20, 3), 2));
-        assert_eq!(manifest.capabilities, [Capability::Effect("mail".to_owned()), Capability::Emit]);
+        let entity = Capability::EntityType("parcel".to_owned());
+        assert_eq!(manifest.capabilities, [Capability::Effect("mail".to_owned()), Capability::Emit, entity]);
         assert_eq!(manifest.limits, Limits { gas: 1_000, ..Limits::default() });
         assert_eq!(manifest.routes[1].event.as_deref(), Some("order.placed"));
     }
@@ -256,6 +267,12 @@ mod tests {
             (r#""abi":1"#, r#""abi": 1"#),
             (r#""abi":1"#, r#""abi":1,"also":1"#),
             ("effect:mail", "effect:"),
+            ("entity:parcel", "entity:"),
+            ("entity:parcel", "entity:a b"),
+            ("entity:parcel", "entity:parcel*"),
+            ("entity:parcel", "entity:*"),
+            ("entity:parcel", "entity"),
+            ("entity:parcel", "Entity:parcel"),
             ("effect:mail", "fetch"),
             (r#""effect:mail","emit""#, r#""emit","effect:mail""#),
             (r#""effect:mail","emit""#, r#""emit","emit""#),

@@ -94,6 +94,12 @@ impl Memory {
         self.spaces.keys().collect()
     }
 
+    /// How many keys all plugins hold.
+    #[must_use]
+    pub fn keys(&self) -> usize {
+        self.spaces.values().map(|space| space.len()).sum()
+    }
+
     /// Every binding's standing, as a restart reads them.
     #[must_use]
     pub fn standings(&self) -> Vec<(Stream, Standing)> {

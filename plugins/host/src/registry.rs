@@ -11,17 +11,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tally_protocol::control::ControlError;
-use tally_protocol::hash::{LedgerId, ReportHash};
+use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{Index, PluginId, Stream};
 use tally_protocol::plugin_event::{Binding, PluginEvent};
 use tally_protocol::plugin_life::{Agents, Installed, LifeRefusal, Moment, PluginRegister, ReleaseStatus};
-use tally_protocol::release::{Decision, Review, Version};
+use tally_protocol::release::Review;
 
 use crate::engine::{Engine, Program};
 use crate::error::HostError;
 use crate::instance::{Instance, Machine};
 use crate::limits::Limits;
-use crate::report::Report;
 use crate::session::{Event, Grant};
 use crate::state::StateError;
 
@@ -128,28 +127,6 @@ pub enum Refused {
     Life(#[from] LifeRefusal),
 }
 
-/// Why a review may not come into the log.
-#[derive(Debug, thiserror::Error)]
-pub enum ReviewError {
-    /// It names another report than the release's.
-    #[error("the review names another report; the release's is {computed}")]
-    Report {
-        /// What it has to name.
-        computed: ReportHash,
-    },
-    /// It names another number of findings that block.
-    #[error("the report has {computed} findings that block, and the review names {named}")]
-    Blocking {
-        /// What it has to name.
-        computed: u32,
-        /// What it names.
-        named: u32,
-    },
-    /// There is no report.
-    #[error(transparent)]
-    Host(#[from] HostError),
-}
-
 /// Ready to run, for one range.
 pub(crate) struct Ready<M> {
     pub(crate) instance: Instance<M>,
@@ -238,41 +215,19 @@ impl<L: Loader> Registry<L> {
         self.bound.iter().map(|(stream, bound)| (stream, bound.as_slice()))
     }
 
+    /// Whether no plugin is given an event of this stream, nor moved by it: its outcome is the empty one, and nothing else
+    /// comes of it (`docs/formats/apply.md`).
+    #[must_use]
+    pub fn is_nobodys(&self, stream: &Stream) -> bool {
+        !stream.is_control() && self.bindings(stream).is_empty()
+    }
+
     /// Whether a binding could run here: for the door, before its event is in the log and a refusal would halt apply.
     ///
     /// # Errors
     /// It could not.
     pub fn vet(&mut self, stream: &Stream, binding: &Binding) -> Result<(), LoadError> {
         self.load_approved(stream, binding).map(|_| ())
-    }
-
-    /// What the machine has to say about a release of a registry, whatever became of it.
-    ///
-    /// # Errors
-    /// The registry has no such release, its module is missing or another, or the host cannot go on.
-    pub fn report(&self, registry: &Stream, plugin: &PluginId, version: Version) -> Result<Report, HostError> {
-        let record = self.register.release(registry, plugin, version);
-        let record = record.ok_or_else(|| HostError::Release(plugin.clone()))?;
-        load::report(&self.loader, self.modules.as_ref(), self.ledger, record)
-    }
-
-    /// Holds a review against the report that this host makes: for the door, before the review is in the log. Only an
-    /// approval is held, because whoever refuses or revokes needs no machine to agree.
-    ///
-    /// # Errors
-    /// The review names another report or another number of findings that block, or there is no report.
-    pub fn vet_review(&self, registry: &Stream, review: &Review) -> Result<(), ReviewError> {
-        if review.decision != Decision::Approved {
-            return Ok(());
-        }
-        let report = self.report(registry, &review.plugin, review.version)?;
-        if report.hash() != review.report {
-            return Err(ReviewError::Report { computed: report.hash() });
-        }
-        if report.blocking() != review.blocking {
-            return Err(ReviewError::Blocking { computed: report.blocking(), named: review.blocking });
-        }
-        Ok(())
     }
 
     /// A running binding's program, to ask it things; none if it does not run.

@@ -2,22 +2,25 @@
 //!
 //! Takes a release, its module and the manifest that the module describes; gives findings in one canonical order, as
 //! canonical JSON with a hash. It is a function of those bytes and of [`REPORT_VERSION`], so the report that a review names
-//! can be made again by anybody, at any time, and a review that names another one, or fewer findings that block, is refused
-//! by [`Registry::vet_review`](crate::registry::Registry::vet_review) before it is in the log. In the log, an approval over
-//! findings that block is refused unless a root agent overrides it.
+//! can be made again by anybody, at any time. A node makes it too, and refuses an approval that names another one, or fewer
+//! findings that block ([`Report::check_review`]), before it is in the log. In the log, an approval over findings that block
+//! is refused unless a root agent overrides it.
 
-use tally_protocol::hash::{self, ReleaseHash, ReportHash};
+use tally_protocol::hash::{self, LedgerId, ReleaseHash, ReportHash};
 use tally_protocol::jcs::{self, Value};
-use tally_protocol::release::Release;
+use tally_protocol::release::{Decision, Release, Review};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
-use crate::error::Refusal;
+use crate::error::{HostError, Refusal};
+use crate::instance::{AskError, Instance};
 use crate::limits::{Limits, SHAPE, VALIDATOR_VERSION};
 use crate::manifest::{Capability, Manifest};
+use crate::registry::Loader;
+use crate::session::Grant;
 use crate::validate::{FEATURES, Valid, validate};
 
 /// Version of the rules; a new rule is a new number.
-pub const REPORT_VERSION: u32 = 1;
+pub const REPORT_VERSION: u32 = 2;
 
 /// Bytes of custom sections that are worth a word.
 const CUSTOM_BYTES: usize = 4_096;
@@ -99,6 +102,71 @@ impl Report {
     #[must_use]
     pub fn hash(&self) -> ReportHash {
         hash::report(&self.to_json())
+    }
+
+    /// Holds a review against this report: for the door, before the review is in the log. Only an approval is held,
+    /// because whoever refuses or revokes needs no machine to agree.
+    ///
+    /// # Errors
+    /// The review is of another release, names another report, or another number of findings that block.
+    pub fn check_review(&self, review: &Review) -> Result<(), ReviewError> {
+        if review.decision != Decision::Approved {
+            return Ok(());
+        }
+        if review.release != self.release {
+            return Err(ReviewError::Release);
+        }
+        if self.hash() != review.report {
+            return Err(ReviewError::Report { computed: self.hash() });
+        }
+        if self.blocking() != review.blocking {
+            return Err(ReviewError::Blocking { computed: self.blocking(), named: review.blocking });
+        }
+        Ok(())
+    }
+}
+
+/// Why a review may not come into the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReviewError {
+    /// It is of another release than the report.
+    #[error("the report is of another release")]
+    Release,
+    /// It names another report than the release's.
+    #[error("the review names another report; the release's is {computed}")]
+    Report {
+        /// What it has to name.
+        computed: ReportHash,
+    },
+    /// It names another number of findings that block.
+    #[error("the report has {computed} findings that block, and the review names {named}")]
+    Blocking {
+        /// What it has to name.
+        computed: u32,
+        /// What it names.
+        named: u32,
+    },
+}
+
+/// Looks a release over with an engine: the module is loaded under the release's own limits and asked to describe itself.
+///
+/// # Errors
+/// The host cannot go on; what the module does wrong is a finding.
+pub fn made_with<L: Loader>(loader: &L, ledger: LedgerId, release: &Release, wasm: &[u8]) -> Result<Report, HostError> {
+    let mut limits = Limits::default();
+    for (name, value) in &release.limits {
+        // What cannot be set is a finding.
+        let _ = limits.set(name, *value);
+    }
+    let program = match loader.load(wasm, &limits) {
+        Err(HostError::Module(_)) => return Ok(report(release, wasm, None)),
+        loaded => loaded?,
+    };
+    let asked = Grant { limits, ..Grant::nothing(ledger, release.plugin.clone()) };
+    match Instance::new(program, asked).describe_bytes() {
+        Ok(manifest) => Ok(report(release, wasm, Some(&manifest))),
+        Err(AskError::Host(error)) => Err(error),
+        Err(_) => Ok(report(release, wasm, None)),
     }
 }
 
@@ -232,8 +300,11 @@ fn asked(manifest: &Manifest, found: &mut Found) {
         found.warns("events.all", pattern);
     }
     for capability in &manifest.capabilities {
-        if let Capability::Effect(kind) = capability {
-            found.warns("capability.effect", kind);
+        match capability {
+            Capability::Emit => {}
+            Capability::Effect(kind) => found.warns("capability.effect", kind),
+            // It opens a store to what the store's list does not name.
+            Capability::EntityType(entity_type) => found.warns("capability.entity_type", entity_type),
         }
     }
     for route in &manifest.routes {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tally_protocol::frame::Frame;
 use tally_protocol::hash::{self, EffectId, LedgerId, ModuleHash, PayloadHash, ProfileId};
 use tally_protocol::id::{AgentId, EventId, Index, PluginId, Sequence, Stream};
 use tally_protocol::outcome::{BindingOutcome, LimitKind, OutcomeCode, Reason, derived_id, writes_hash};
@@ -48,6 +49,28 @@ pub struct Event {
     pub calls_before: (u32, u32),
     /// Its payload, canonical JSON.
     pub body: Bytes,
+}
+
+impl Event {
+    /// An event of the log, at its place; shares the frame's bytes.
+    #[must_use]
+    pub fn logged(index: Index, sequence: Sequence, sequenced_at: LogTime, frame: &Frame) -> Self {
+        Self {
+            index,
+            sequence,
+            sequenced_at,
+            stream: frame.stream(),
+            event_id: frame.event_id(),
+            agent: frame.agent_id(),
+            payload_hash: frame.payload_plain_hash(),
+            event_type: frame.event_type().to_owned(),
+            entity_type: frame.entity_type().to_owned(),
+            entity_id: frame.entity_id().to_owned(),
+            depth: 0,
+            calls_before: (0, 0),
+            body: frame.bytes().slice_ref(frame.payload()),
+        }
+    }
 }
 
 /// Who runs, and what it may do.

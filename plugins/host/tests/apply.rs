@@ -181,39 +181,22 @@ fn a_range_that_is_none_is_refused_and_changes_nothing() {
 }
 
 #[test]
-#[ignore = "a measurement"]
-fn what_an_event_costs_beside_its_guest() {
-    let idle = r#"(func (export "run")
-        (loop $next_event
-          (call $next (i32.const 16))
-          (if (i32.load (i32.const 16)) (then (call $accept) (br $next_event)))))"#;
-    let mut world = World::new();
-    let release = world.publish(&plugin(&manifest("p", "1.0.0", 1, &["thing.*"], "{}"), idle));
-    world.install(stream(1), &release);
+fn what_is_nobodys_comes_to_empty_outcomes_and_changes_nothing() {
+    let mut world = world(&[stream(1)], [0, 1, 2]);
+    let control = Stream::control(stream(1).tenant);
     let first = world.log.len();
-    let body = format!("\"{}\"", "x".repeat(498));
-    for _ in 0..4_096 {
-        world.push(stream(1), "thing.done", body.as_bytes());
+    for _ in 0..5 {
+        world.push(stream(2), "t.a", b"{}");
     }
-    let mut run = world.run(&[first, 4_096]);
-    let instance = run.registry.open(&stream(1), &id("p")).unwrap().expect("it runs");
-    let (range, nothing) = (&world.log[first..], std::sync::Arc::new(common::host::State::new()));
-    let events: Vec<_> = range.iter().filter_map(|entry| entry.event.clone()).collect();
-    let best = |work: &mut dyn FnMut()| {
-        let once = |_| {
-            let start = std::time::Instant::now();
-            work();
-            start.elapsed().as_nanos() / 4_096
-        };
-        (0..200).map(once).min().expect("some")
-    };
-    let bare = best(&mut || {
-        let given = events.clone();
-        drop(instance.apply_shared(given, nothing.clone(), tally_plugin_host::instance::Cuts::Live).unwrap());
-    });
-    let whole = best(&mut || {
-        run.ranges.clear();
-        run.range(range, RangeCuts::Live).unwrap();
-    });
-    println!("pull loop with its guest {bare} ns, outcome and delta and all {whole} ns per event of 500 bytes");
+    let mut run = world.run(&[first]);
+    assert!(run.registry.is_nobodys(&stream(2)) && !run.registry.is_nobodys(&stream(1)));
+    assert!(!run.registry.is_nobodys(&control), "installations come from there");
+    let before = run.memory.states_root();
+    run.ranges.clear();
+    run.range(&world.log[first..], RangeCuts::Live).unwrap();
+    let applied = &run.ranges[0];
+    assert_eq!(applied.outcomes.len(), 5);
+    assert!(applied.outcomes.iter().all(|outcome| outcome.bindings.is_empty()));
+    assert!(applied.delta.spaces.is_empty() && applied.delta.standings.is_empty() && applied.delta.effects.is_empty());
+    assert_eq!(run.memory.states_root(), before);
 }

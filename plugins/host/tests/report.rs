@@ -2,13 +2,11 @@
 
 mod common;
 
-use common::ledger::{World, id, manifest, plugin, release};
+use common::ledger::{World, manifest, plugin, release};
 use common::{host::guest, wat};
 use tally_plugin_host::engine::{Engine, Optimisation};
-use tally_plugin_host::registry::{Registry, ReviewError};
-use tally_plugin_host::report::{Weight, report};
+use tally_plugin_host::report::{Report, ReviewError, Weight, made_with, report};
 use tally_protocol::hash::{self, ReportHash};
-use tally_protocol::id::Stream;
 use tally_protocol::plugin_event::PluginEvent;
 use tally_protocol::plugin_life::LifeRefusal;
 use tally_protocol::release::{Decision, Price, PricePer, Release, Review};
@@ -107,6 +105,15 @@ fn what_is_asked_for_is_looked_at() {
     assert!(warned(&found_of(&[("events", r#"["thing.lost"]"#)]).1, "schema.missing thing.lost"));
     assert!(warned(&found_of(&[("limits", r#"{"gas":3000000}"#)]).1, "limit.high gas"));
     assert!(!warned(&found_of(&[("limits", r#"{"gas":1000000}"#)]).1, "limit.high gas"));
+    let brings = [("capabilities", r#"["effect:mail","emit","entity:parcel"]"#)];
+    assert!(warned(&found_of(&brings).1, "capability.entity_type parcel"));
+    assert_eq!(found_of(&brings).0, Vec::<String>::new());
+    let malformed = [("capabilities", r#"["effect:mail","emit","entity:par*"]"#)];
+    assert_eq!(found_of(&malformed).0, ["manifest.malformed"]);
+    // A release that claims to bring what its manifest does not say.
+    let (honest, claims) = (says(&[]), says(&brings));
+    let release = Release { permissions: of(&wasm, &claims).permissions, ..of(&wasm, &honest) };
+    assert_eq!(blocks(&release, &wasm, &honest), ["manifest.differs"]);
     let (blocks, _) = found_of(&[("limits", r#"{"fuel":1}"#)]);
     assert_eq!(blocks, ["limit.unknown fuel", "manifest.malformed"]);
     let command = |event: &str| {
@@ -142,10 +149,9 @@ fn a_report_is_one_text_with_one_hash_and_hangs_on_the_release() {
     assert_ne!(one.hash(), report(&good, &wasm, None).hash());
 }
 
-fn registry(world: &World) -> Registry<Engine> {
+fn made(release: &Release, wasm: &[u8]) -> Report {
     let engine = Engine::new(2, Optimisation::None).expect("a pool");
-    let registry = Registry::new(common::ledger::LEDGER, engine, Box::new(world.modules.clone()), 4);
-    registry.restore(world.register.clone(), []).expect("nothing runs")
+    made_with(&engine, common::ledger::LEDGER, release, wasm).expect("a report")
 }
 
 fn review(event: &PluginEvent) -> &Review {
@@ -164,16 +170,17 @@ fn a_failing_report_blocks_the_approval_whatever_the_reviewer_says() {
     let (good, bad) = (wasm, plugin(&greedy, ""));
     let good_release = world.submit(&good, release(&good, manifest("p", "1.0.0", 1, &["thing.*"], "{}").as_bytes()));
     let bad_release = world.submit(&bad, release(&bad, greedy.as_bytes()));
-    let registry = registry(&world);
-    let report = registry.report(&Stream::LEDGER, &bad_release.plugin, bad_release.version).unwrap();
+    let report = made(&bad_release, &bad);
     assert_eq!(report.blocking(), 1, "{:?}", report.findings());
     let reviewed = |hash, blocking| world.reviewed(&bad_release, Decision::Approved, hash, blocking);
-    let vet = |event: &PluginEvent| registry.vet_review(&Stream::LEDGER, review(event));
+    let vet = |event: &PluginEvent| report.check_review(review(event));
     // Another report, or fewer findings than there are: not into the log.
     let lies = [reviewed(ReportHash::from_bytes([4; 32]), 0), reviewed(ReportHash::from_bytes([4; 32]), 1)];
     assert!(lies.iter().all(|lie| matches!(vet(lie), Err(ReviewError::Report { .. }))));
     let fewer = reviewed(report.hash(), 0);
-    assert!(matches!(vet(&fewer), Err(ReviewError::Blocking { computed: 1, named: 0 })));
+    assert_eq!(vet(&fewer), Err(ReviewError::Blocking { computed: 1, named: 0 }));
+    let other = world.reviewed(&good_release, Decision::Approved, report.hash(), 1);
+    assert_eq!(vet(&other), Err(ReviewError::Release));
     // The truth: the register refuses it, so the release is never approved.
     let truth = reviewed(report.hash(), 1);
     vet(&truth).unwrap();
@@ -181,11 +188,10 @@ fn a_failing_report_blocks_the_approval_whatever_the_reviewer_says() {
     // To refuse a release needs no report.
     vet(&world.reviewed(&bad_release, Decision::Rejected, ReportHash::from_bytes([4; 32]), 0)).unwrap();
     // One without such findings is approved.
-    let report = registry.report(&Stream::LEDGER, &good_release.plugin, good_release.version).unwrap();
+    let report = made(&good_release, &good);
     let event = world.reviewed(&good_release, Decision::Approved, report.hash(), report.blocking());
-    registry.vet_review(&Stream::LEDGER, review(&event)).unwrap();
+    report.check_review(review(&event)).unwrap();
     assert_eq!((report.blocking(), world.judge(&event)), (0, Ok(())));
-    assert!(registry.report(&Stream::LEDGER, &id("unknown"), good_release.version).is_err());
 }
 
 #[test]
@@ -193,7 +199,7 @@ fn the_plugins_of_this_repository_have_nothing_that_blocks() {
     let mut world = World::new();
     for wasm in [COUNTER, REGISTRY] {
         let release = world.publish(wasm);
-        let report = registry(&world).report(&Stream::LEDGER, &release.plugin, release.version).unwrap();
+        let report = made(&release, wasm);
         assert_eq!(report.blocking(), 0, "{:?}", report.findings());
     }
 }
@@ -204,6 +210,6 @@ fn a_module_that_does_not_describe_itself_is_reported_not_passed_over() {
     let manifest = says(&[]);
     let silent = guest("(func (export \"describe\") (param i32) unreachable)");
     let release = world.submit(&silent, of(&silent, &manifest));
-    let report = registry(&world).report(&Stream::LEDGER, &release.plugin, release.version).unwrap();
+    let report = made(&release, &silent);
     assert_eq!(report.findings()[0].rule, "manifest.missing");
 }

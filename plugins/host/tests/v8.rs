@@ -64,7 +64,7 @@ impl Segment {
         let Grant { ledger, plugin, limits, prefixes, capabilities } = &self.grant;
         let kinds = capabilities.iter().filter_map(|capability| match capability {
             Capability::Effect(kind) => Some(text(kind)),
-            Capability::Emit => None,
+            Capability::Emit | Capability::EntityType(_) => None,
         });
         Value::object([
             ("name", text(&self.name)),

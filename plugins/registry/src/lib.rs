@@ -28,14 +28,18 @@ const UNSIGNED: Reject = Reject::new("unsigned");
 /// The body lacks a member, or one has the wrong form.
 const MALFORMED: Reject = Reject::new("malformed");
 
+/// Version and state version.
+const RELEASE: (&str, u32) = if cfg!(feature = "state-1") { ("0.9.0", 1) } else { (env!("CARGO_PKG_VERSION"), 2) };
+
 /// The plugin.
 #[derive(Debug)]
 pub struct Registry;
 
 impl Plugin for Registry {
     fn describe() -> Manifest {
-        let manifest = Manifest::new("registry", env!("CARGO_PKG_VERSION"))
-            .state_version(2)
+        let (version, state_version) = RELEASE;
+        let manifest = Manifest::new("registry", version)
+            .state_version(state_version)
             .event("catalog.item.listed")
             .event("catalog.item.withdrawn")
             .event("order.placed")
@@ -45,10 +49,10 @@ impl Plugin for Registry {
         routes::declare(manifest)
     }
 
-    /// State version 1 had no index by price.
+    /// State version 1 has no index by price.
     fn migrate(state: &mut State, from: u32, _: &[u8]) -> Result<Progress, Reject> {
         const NO_MIGRATION: Reject = Reject::new("no_migration");
-        if from != 1 {
+        if from != 1 || RELEASE.1 == 1 {
             return Err(NO_MIGRATION);
         }
         let mut items = item::ITEMS.key().within();

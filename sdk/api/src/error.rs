@@ -108,6 +108,8 @@ error_codes! {
     EventRefused = "EVENT_REFUSED", 5103, 409;
     /// The plugin is installed and does not run: quarantined or failed.
     PluginNotRunning = "PLUGIN_NOT_RUNNING", 5104, 409;
+    /// The effect is no dead letter: nothing is to be said about it.
+    EffectNotDead = "EFFECT_NOT_DEAD", 5105, 409;
     /// Not an acceptable public key (small or mixed order, not canonical, wrong length).
     InvalidPublicKey = "INVALID_PUBLIC_KEY", 6003, 400;
     /// The node serves, but takes no writes.
@@ -122,6 +124,8 @@ error_codes! {
     NoControlSigner = "NO_CONTROL_SIGNER", 7105, 501;
     /// This node runs no plugins.
     PluginsNotEnabled = "PLUGINS_NOT_ENABLED", 7106, 501;
+    /// This node serves no marketplace, or takes no messages of a payment provider.
+    MarketNotEnabled = "MARKET_NOT_ENABLED", 7107, 501;
     /// A read from storage failed.
     StorageError = "STORAGE_ERROR", 8001, 503;
     /// A signer or store the request needs did not answer.

@@ -4,9 +4,10 @@
 //! nothing repeated. Heartbeats carry a token too, because a filtered feed moves on past events of others.
 
 use serde::{Deserialize, Serialize};
-use tally_protocol::hash::LedgerId;
+use tally_protocol::hash::{LedgerId, TransactionHash};
 use tally_protocol::id::{Index, TreeSize};
 
+use crate::anchor::AnchorLevel;
 use crate::event::EventRecord;
 use crate::text;
 
@@ -28,6 +29,24 @@ pub enum FeedLine {
         /// How far the log is readable.
         #[serde(with = "text::number")]
         size: TreeSize,
+    },
+    /// A chain holds more of the log of events, or holds it for surer; only in a feed that asked for it
+    /// (`?anchors=true`). Below `finalized` a later line may say less again.
+    Anchored {
+        /// Resume here.
+        token: String,
+        /// The chain (EIP-155).
+        chain_id: u64,
+        /// How final its word is.
+        level: AnchorLevel,
+        /// How far its contract holds the log of events.
+        #[serde(with = "text::number")]
+        size: TreeSize,
+        /// Which of the log's anchors, from 1.
+        seq: u64,
+        /// The transaction that moved it there.
+        #[serde(with = "text::hex_0x")]
+        transaction: TransactionHash,
     },
     /// The server ends the feed; connect again and resume.
     End {

@@ -96,6 +96,9 @@ pub struct Ladder {
     /// Covered by a signed checkpoint of the log of outcomes; 0 without plugins.
     #[serde(default, with = "text::number")]
     pub applied: TreeSize,
+    /// Entries under a checkpoint that chains hold for good; 0 on a node that watches none.
+    #[serde(default, with = "text::number")]
+    pub anchored: TreeSize,
     /// Whether events are applied.
     #[serde(default)]
     pub apply: Apply,

@@ -7,12 +7,15 @@
 //! Requests of the native surface refuse unknown fields; answers may gain fields, so readers ignore what they do not know.
 
 pub mod agent_key;
+pub mod anchor;
 pub mod api_key;
+pub mod entity_types;
 pub mod error;
 pub mod event;
 pub mod feed;
 pub mod health;
 pub mod ledger;
+pub mod market;
 pub mod openapi;
 pub mod outcome;
 pub mod page;

@@ -134,6 +134,12 @@ fn parameter(parameter: &Parameter) -> Value {
     })
 }
 
+/// The marketplace's refusals have a shape of their own.
+fn refusal_of(path: &str) -> Value {
+    let name = if path.starts_with("/market/") { "MarketError" } else { "Error" };
+    json!({ "$ref": format!("#/components/responses/{name}") })
+}
+
 fn operation(route: &RouteDoc) -> Value {
     let mut responses = Map::new();
     for answer in route.answers {
@@ -143,7 +149,7 @@ fn operation(route: &RouteDoc) -> Value {
         }
         responses.insert(answer.status.to_string(), body);
     }
-    responses.insert("default".into(), json!({ "$ref": "#/components/responses/Error" }));
+    responses.insert("default".into(), refusal_of(route.path));
     let mut operation = json!({
         "operationId": route.id,
         "tags": [route.tag],
@@ -182,6 +188,10 @@ pub fn document<'a>(version: &str, routes: impl IntoIterator<Item = &'a RouteDoc
                 "Error": {
                     "description": "The request was refused. Nothing was taken.",
                     "content": { "application/json": { "schema": reference("ErrorBody") } },
+                },
+                "MarketError": {
+                    "description": "The request was refused. With a receipt: by a plugin, and the event is in the log.",
+                    "content": { "application/json": { "schema": reference("MarketErrorBody") } },
                 },
             },
             "securitySchemes": {
@@ -255,6 +265,66 @@ pub fn with_plugins(mut document: Value, stream: &Stream, plugins: &[Plugin]) ->
             let path = format!("/plugins/{}/{}/{}{}", stream.tenant, stream.store, plugin.plugin, route.path);
             let path = paths.entry(path).or_insert_with(|| json!({}));
             path[route.method.to_lowercase()] = plugin_operation(plugin, route);
+        }
+    }
+    document
+}
+
+/// A route as `/market` serves it: a question to a plugin, or a command for it.
+fn market_operation(plugin: &Plugin, route: &PluginRoute, public: bool) -> Value {
+    let mut parameters = path_parameters(route);
+    let answer =
+        |about: &str, name: &'static str| json!({ "description": about, "content": media(&[Content::Json(name)]) });
+    let mut operation = json!({
+        "operationId": format!("market.{}.{}", plugin.plugin, route.name),
+        "tags": ["market"],
+        "security": if public { json!([]) } else { json!([{ "apiKey": [] }]) },
+    });
+    match &route.event {
+        Some(event) => {
+            operation["summary"] = Value::from(format!("{event}: as members, or as one signed event."));
+            parameters.push(json!({
+                "name": "Idempotency-Key", "in": "header", "required": false,
+                "description": "Needed unless the body is a signed event: 1 to 255 visible ASCII characters.",
+                "schema": { "type": "string", "minLength": 1, "maxLength": 255 },
+            }));
+            operation["requestBody"] = json!({ "required": true, "content": {
+                "application/json": { "schema": { "anyOf": [reference("MarketCommand"), reference("SubmitRequest")] } },
+                crate::submit::FRAMES: { "schema": { "type": "string", "format": "binary" } },
+            } });
+            operation["responses"] = json!({
+                "200": answer("Accepted.", "MarketDone"),
+                "201": answer("Accepted; something new was made.", "MarketDone"),
+                "202": answer("In the log; not decided yet.", "MarketPending"),
+            });
+        }
+        None => {
+            parameters.push(json!({
+                "name": "query", "in": "query", "required": false, "style": "form", "explode": true,
+                "description": "The plugin's own parameters, all text, each once.",
+                "schema": { "type": "object", "additionalProperties": { "type": "string" } },
+            }));
+            operation["summary"] = Value::from("Ask the plugin.");
+            operation["responses"] = json!({ "200": answer("The plugin's answer.", "MarketAnswer") });
+        }
+    }
+    operation["responses"]["default"] = refusal_of("/market/");
+    operation["parameters"] = Value::Array(parameters);
+    operation
+}
+
+/// The document with the routes of the marketplace, below `/market`: those of its plugins in their order, the first of a
+/// path and method. `is_public` says which questions need no credential.
+#[must_use]
+pub fn with_market(mut document: Value, plugins: &[Plugin], is_public: impl Fn(&PluginRoute) -> bool) -> Value {
+    let Some(paths) = document.get_mut("paths").and_then(Value::as_object_mut) else { return document };
+    for plugin in plugins {
+        for route in &plugin.routes {
+            let path = paths.entry(format!("/market{}", route.path)).or_insert_with(|| json!({}));
+            let method = &mut path[route.method.to_lowercase()];
+            if method.is_null() {
+                *method = market_operation(plugin, route, is_public(route));
+            }
         }
     }
     document

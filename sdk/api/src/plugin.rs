@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tally_protocol::hash::{ModuleHash, StatesRoot};
+use tally_protocol::hash::{ModuleHash, ReportHash, StatesRoot};
 use tally_protocol::id::{Index, TreeSize};
 
 use crate::outcome::OutcomeAnswer;
@@ -28,6 +28,18 @@ pub struct ModuleStored {
     pub module: ModuleHash,
     /// Its length.
     pub bytes: u64,
+}
+
+/// What a node's host has to say about a release (`POST /v1/reports`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseReport {
+    /// The hash that a review names.
+    #[serde(with = "text::hex")]
+    pub report_hash: ReportHash,
+    /// How many of its findings block an approval.
+    pub blocking: u32,
+    /// The report, in members as `docs/formats/report.md` names them.
+    pub report: Value,
 }
 
 /// A route that a plugin declares.
@@ -126,8 +138,21 @@ pub struct Effect {
     pub index: Index,
     /// Which of the event's effects, from 0.
     pub number: u32,
-    /// `effect_id`, `plugin`, `kind`, `suffix`, `body` (base64), and what became of it.
+    /// `effect_id`, `plugin`, `kind`, `suffix`, `body` (base64), and what became of it: `state`, `attempts`,
+    /// `reason`, `next_attempt`, `answer_index` (docs/formats/effects.md).
     pub record: Value,
+}
+
+/// What an operator's word about a dead letter came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EffectActed {
+    /// The event it comes from.
+    #[serde(with = "text::number")]
+    pub index: Index,
+    /// Which of the event's effects, from 0.
+    pub number: u32,
+    /// Where it stands now: `outcome_unknown` if it is tried again, `decided` if it was given up.
+    pub state: String,
 }
 
 /// Effects in order of the log.

@@ -1,7 +1,7 @@
 //! How protocol types are written in JSON: modules for `#[serde(with = "...")]`.
 //!
-//! Takes ids, hashes, keys, numbers, times and bytes; gives strings (lower-case hex, hyphenated UUID, RFC 3339,
-//! standard base64) or plain numbers. Reading is strict: a text that would be written differently is an error, except
+//! Takes ids, hashes, keys, numbers, times and bytes; gives strings (lower-case hex, with `0x` for things of a chain,
+//! hyphenated UUID, RFC 3339, standard base64) or plain numbers. Reading is strict: a text that would be written differently is an error, except
 //! that UUIDs may be in any case. Messages name the expected form and never repeat the text.
 
 use core::fmt;
@@ -9,8 +9,9 @@ use core::fmt;
 use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serializer};
 use tally_protocol::hash::{
-    ApiKeyHash, CipherHash, EffectsHash, EmitsHash, LeafHash, LedgerId, LogId, ModuleHash, NodeHash, PayloadHash,
-    ProfileId, ReceiptHash, RootHash, SigningHash, StateRoot, StatesRoot, VesLeaf, VesNode, VesStreamId, WritesHash,
+    self, Address, ApiKeyHash, BlockHash, CipherHash, EffectsHash, EmitsHash, LeafHash, LedgerId, LogId, ModuleHash,
+    NodeHash, PayloadHash, ProfileId, ReceiptHash, ReportHash, RootHash, SigningHash, StateRoot, StatesRoot,
+    TransactionHash, VesLeaf, VesNode, VesStreamId, WritesHash,
 };
 use tally_protocol::id::{AgentId, Epoch, EventId, Index, KeyId, Sequence, StoreId, TenantId, TreeSize};
 use tally_protocol::key::{PublicKey, Signature};
@@ -43,7 +44,7 @@ macro_rules! hex_text {
 hex_text! {
     LeafHash: 32, NodeHash: 32, RootHash: 32, SigningHash: 32, PayloadHash: 32, CipherHash: 32, LedgerId: 32,
     LogId: 32, VesLeaf: 32, VesNode: 32, VesStreamId: 32, StateRoot: 32, ReceiptHash: 32, ApiKeyHash: 32, PublicKey: 32,
-    Signature: 64, ModuleHash: 32, ProfileId: 32, WritesHash: 32, EmitsHash: 32, EffectsHash: 32, StatesRoot: 32,
+    Signature: 64, ModuleHash: 32, ReportHash: 32, ProfileId: 32, WritesHash: 32, EmitsHash: 32, EffectsHash: 32, StatesRoot: 32,
 }
 
 /// The widest type above.
@@ -255,6 +256,71 @@ pub mod number {
     }
 }
 
+/// A thing of a chain, which is written as chains do.
+pub trait ChainText: Sized {
+    /// `0x` and lower-case hex.
+    fn to_text(&self) -> String;
+    /// Reads that.
+    fn from_text(text: &str) -> Option<Self>;
+}
+
+macro_rules! chain_text {
+    ($($name:ty),*) => {$(
+        impl ChainText for $name {
+            fn to_text(&self) -> String {
+                self.to_hex()
+            }
+            fn from_text(text: &str) -> Option<Self> {
+                Self::from_hex(text).ok()
+            }
+        }
+    )*};
+}
+
+chain_text!(Address, BlockHash, TransactionHash);
+
+/// Addresses and hashes of chains: `0x` and lower-case hex.
+pub mod hex_0x {
+    use super::{ChainText, Deserializer, Serializer, read_text};
+
+    /// Writes `0x` and hex.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<T: ChainText, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&value.to_text())
+    }
+
+    /// Reads `0x` and hex of exactly the type's length.
+    ///
+    /// # Errors
+    /// Any other text.
+    pub fn deserialize<'de, T: ChainText, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+        read_text(deserializer, "0x and lower-case hexadecimal of the right length", T::from_text)
+    }
+}
+
+/// Bytes as chains write them: `0x` and lower-case hex.
+pub mod bytes_0x {
+    use super::{Deserializer, Serializer, hash, read_text};
+
+    /// Writes `0x` and hex.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hash::hex_0x(value))
+    }
+
+    /// Reads `0x` and hex.
+    ///
+    /// # Errors
+    /// Any other text.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        read_text(deserializer, "0x and lower-case hexadecimal", hash::bytes_of_hex_0x)
+    }
+}
+
 /// Log time as RFC 3339 in UTC with microseconds.
 pub mod time {
     use super::{Deserializer, LogTime, Serializer, read_text};
@@ -448,8 +514,8 @@ mod tests {
     fn texts_are_those_of_the_protocol() {
         let bytes: [u8; 64] = core::array::from_fn(|at| (at * 37) as u8);
         let mut out = [0; 2 * HEX_BYTES_MAX];
-        assert_eq!(write_hex(&bytes, &mut out), tally_protocol::hash::hex(&bytes));
-        assert_eq!(write_hex(&bytes[..32], &mut out), tally_protocol::hash::hex(&bytes[..32]));
+        assert_eq!(write_hex(&bytes, &mut out), hash::hex(&bytes));
+        assert_eq!(write_hex(&bytes[..32], &mut out), hash::hex(&bytes[..32]));
         let id = EventId::from_bytes(core::array::from_fn(|at| (at * 29) as u8));
         assert_eq!(uuid_string(&id), id.to_string());
         assert_eq!(read_uuid::<EventId>(&id.to_string()), Some(id));

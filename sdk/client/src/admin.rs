@@ -1,9 +1,11 @@
-//! The operator's and tenant's calls: tenants, agents' keys, API keys. Where the node holds the root key, it signs the
+//! The operator's and tenant's calls: tenants, agents' keys, entity types, API keys. Where the node holds the root key, it signs the
 //! control events; who holds it elsewhere submits the signed event instead ([`Client::submit`]).
 
 use tally_api::agent_key::{KeyChanged, RegisterKeyRequest, RevokeKeyRequest, RotateKeyRequest};
 use tally_api::api_key::{ApiKeyCreated, ApiKeyInfo, ApiKeyList, CreateApiKey};
+use tally_api::entity_types::{EntityTypes, EntityTypesChanged, SetEntityTypes};
 use tally_api::tenant::{CreateTenant, Tenant};
+use tally_protocol::id::Stream;
 
 use crate::client::Client;
 use crate::error::ClientError;
@@ -42,6 +44,35 @@ impl Client {
         self.shared.http.json(&Request::post_json("/api/v1/agents/keys/revoke", request)?).await
     }
 
+    /// Which entity types a store takes.
+    ///
+    /// # Errors
+    /// See [`ClientError::class`].
+    pub async fn entity_types(&self, store: Stream) -> Result<EntityTypes, ClientError> {
+        self.shared.http.json(&Request::get(entity_types_path(store))).await
+    }
+
+    /// Sets the list of entity types that a store takes, the whole of it. Not repeated unless it is certain that nothing
+    /// was done: somebody else may have set another one since.
+    ///
+    /// # Errors
+    /// See [`ClientError::class`].
+    pub async fn set_entity_types(
+        &self,
+        store: Stream,
+        list: &SetEntityTypes,
+    ) -> Result<EntityTypesChanged, ClientError> {
+        self.shared.http.json(&Request::put_json(entity_types_path(store), list)?.once()).await
+    }
+
+    /// Lifts the list: the store takes every entity type. Not repeated unless it is certain that nothing was done.
+    ///
+    /// # Errors
+    /// See [`ClientError::class`].
+    pub async fn lift_entity_types(&self, store: Stream) -> Result<EntityTypesChanged, ClientError> {
+        self.shared.http.json(&Request::delete(entity_types_path(store)).once()).await
+    }
+
     /// Creates an API key, shown this once. Not repeated unless it is certain that nothing was done.
     ///
     /// # Errors
@@ -65,4 +96,8 @@ impl Client {
     pub async fn revoke_api_key(&self, id: &str) -> Result<ApiKeyInfo, ClientError> {
         self.shared.http.json(&Request::delete(format!("/v1/api-keys/{}", segment(id)))).await
     }
+}
+
+fn entity_types_path(store: Stream) -> String {
+    format!("/v1/streams/{}/{}/entity-types", store.tenant, store.store)
 }

@@ -280,7 +280,8 @@ impl Lines {
                 let EventLine { record } = read(&line)?;
                 Ok(Next::Event(Box::new(LoggedEvent::check(record, PATH)?), head.token))
             }
-            "heartbeat" => Ok(Next::Heartbeat(head.token)),
+            // What chains say is told to those who asked for it, between events; this feed is of events.
+            "heartbeat" | "anchored" => Ok(Next::Heartbeat(head.token)),
             "end" => Ok(Next::Ended(Some(head.token))),
             _ => Err(ClientError::malformed(PATH, "a line of a kind that this client does not know")),
         }

@@ -37,6 +37,7 @@
 
 mod admin;
 mod agent;
+mod anchors;
 mod client;
 mod error;
 mod follow;
@@ -67,4 +68,4 @@ pub use submit::{ProvenReceipt, Rejected, SubmitOutcome, SubmitPipeline};
 pub use tally_api as api;
 pub use tally_verify as verify;
 pub use transport::ApiKey;
-pub use watch::SeenCheckpoint;
+pub use watch::{Log, SeenCheckpoint};

@@ -7,12 +7,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tally_api::plugin::{
-    CommandAnswer, EffectPage, LogPage, ModuleStored, OCTETS, PluginAnswer, PluginList, QueryAnswer, StateAnswer, WASM,
+    CommandAnswer, EffectActed, EffectPage, LogPage, ModuleStored, OCTETS, PluginAnswer, PluginList, QueryAnswer,
+    ReleaseReport, StateAnswer, WASM,
 };
 use tally_api::submit::FRAMES;
 use tally_protocol::frame::Frame;
 use tally_protocol::hash::{self, ModuleHash};
 use tally_protocol::id::{Index, PluginId, Stream};
+use tally_protocol::plugin_event::encode_release;
+use tally_protocol::release::Release;
 use tally_verify::{StateAt, verify_state_absent, verify_state_value};
 
 use crate::client::Client;
@@ -87,6 +90,16 @@ impl Client {
             return Ok(expected);
         }
         Err(ClientError::malformed(PATH, "the server stored another module"))
+    }
+
+    /// What the node's host has to say about a release whose module it has; needed before it takes an approval. Repeated
+    /// freely.
+    ///
+    /// # Errors
+    /// See [`ClientError::class`].
+    pub async fn report(&self, release: &Release) -> Result<ReleaseReport, ClientError> {
+        const PATH: &str = "/v1/reports";
+        self.shared.http.json(&Request::post(PATH, "application/json", encode_release(release).into())).await
     }
 
     /// A module's bytes, checked against its hash. Who is no operator names a stream of its own that runs it.
@@ -197,6 +210,28 @@ impl Client {
     pub async fn effects(&self, after: Option<&str>, limit: usize) -> Result<EffectPage, ClientError> {
         let after = after.map_or_else(String::new, |after| format!("&after={}", segment(after)));
         self.shared.http.json(&Request::get(format!("/v1/effects?limit={limit}{after}"))).await
+    }
+
+    /// Has a dead letter tried again: what came of it is looked up first. Not repeated unless it is certain that nothing
+    /// was done.
+    ///
+    /// # Errors
+    /// See [`ClientError::class`].
+    pub async fn retry_effect(&self, index: Index, number: u32) -> Result<EffectActed, ClientError> {
+        self.act_on_effect(index, number, "retry").await
+    }
+
+    /// Gives a dead letter up: its answer is `failed`. Not repeated unless it is certain that nothing was done.
+    ///
+    /// # Errors
+    /// See [`ClientError::class`].
+    pub async fn fail_effect(&self, index: Index, number: u32) -> Result<EffectActed, ClientError> {
+        self.act_on_effect(index, number, "fail").await
+    }
+
+    async fn act_on_effect(&self, index: Index, number: u32, action: &str) -> Result<EffectActed, ClientError> {
+        let path = format!("/v1/effects/{index}/{number}/{action}");
+        self.shared.http.json(&Request::post_nothing(path).once()).await
     }
 
     /// Submits an event by a route that a plugin of its stream declares as a command, and awaits the outcome. Repeated

@@ -7,8 +7,8 @@ use tally_api::ledger::Ladder;
 use tally_api::page::{EntityPage, StreamHead, StreamPage};
 use tally_api::receipt::ReceiptAnswer;
 use tally_protocol::frame::Frame;
-use tally_protocol::hash::LeafHash;
-use tally_protocol::id::{AgentId, EventId, Index, Sequence, Stream, TenantId};
+use tally_protocol::hash::{LeafHash, NodeHash};
+use tally_protocol::id::{AgentId, EventId, Index, Sequence, Stream, TenantId, TreeSize};
 use tally_protocol::key;
 use tally_verify::{Bundle, Check, CheckFailed, Placed, TrustRoot};
 
@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::error::ClientError;
 use crate::submit::{ProvenReceipt, is_absent};
 use crate::transport::{Request, segment};
+use crate::watch::{self, Log};
 
 /// An event as the log holds it: its payload and the agent's signature were checked, its leaf derived again. That it
 /// is *in* the log is proven by its receipt or bundle.
@@ -178,6 +179,15 @@ impl Client {
         let note = self.shared.http.bytes(&Request::get(PATH)).await?;
         let note = core::str::from_utf8(&note).map_err(|error| ClientError::malformed(PATH, error))?;
         self.take_checkpoint(note).await
+    }
+
+    /// The nodes that show the tree of `new` to begin with that of `old` (RFC 6962 section 2.1.2), between any two sizes
+    /// that are signed. The server's word: whoever asks knows the roots.
+    ///
+    /// # Errors
+    /// See [`ClientError::class`].
+    pub async fn consistency(&self, log: Log, old: TreeSize, new: TreeSize) -> Result<Vec<NodeHash>, ClientError> {
+        watch::consistency(&self.shared.http, log, old, new).await
     }
 
     /// The receipt of an event at the newest signed checkpoint, checked against the caller's own frame. Waits, within

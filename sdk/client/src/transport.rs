@@ -107,6 +107,11 @@ impl Request {
         Self { method: Method::POST, path: path.into(), body: Some((content_type, body)), repeat: Repeat::Freely }
     }
 
+    /// An act that the path says all about.
+    pub(crate) fn post_nothing(path: impl Into<String>) -> Self {
+        Self { method: Method::POST, path: path.into(), body: None, repeat: Repeat::Freely }
+    }
+
     /// A command; a client's event ids make doing it twice the same as doing it once.
     pub(crate) fn send(verb: Verb, path: &str, content_type: &'static str, body: Bytes) -> Self {
         let method = match verb {
@@ -121,6 +126,11 @@ impl Request {
         let path = path.into();
         let body = serde_json::to_vec(body).map_err(|error| ClientError::malformed(&path, error))?;
         Ok(Self::post(path, "application/json", body.into()))
+    }
+
+    /// What is put twice is there once.
+    pub(crate) fn put_json(path: impl Into<String>, body: &impl Serialize) -> Result<Self, ClientError> {
+        Ok(Self { method: Method::PUT, ..Self::post_json(path, body)? })
     }
 
     /// Doing it twice would be wrong: it is repeated only where nothing was done.

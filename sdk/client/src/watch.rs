@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tally_api::proof::Consistency;
 use tally_protocol::checkpoint::Checkpoint;
+use tally_protocol::hash::NodeHash;
+use tally_protocol::id::TreeSize;
 use tally_protocol::quic::{Outcome, Span};
 use tally_verify::{ExtensionError, Ledger, verify_extension};
 use tokio::sync::OnceCell;
@@ -37,9 +39,11 @@ const SENT_MAX: usize = 1024;
 
 /// Which of a ledger's logs is watched; each has one line of checkpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Log {
+pub enum Log {
+    /// The log of events.
     #[default]
     Events,
+    /// The log of outcomes, whose i-th leaf is of the i-th event.
     Outcomes,
 }
 
@@ -213,11 +217,20 @@ async fn join(http: &Http, log: Log, older: &SeenCheckpoint, newer: &SeenCheckpo
     if log == Log::Outcomes && old == new && older.checkpoint != newer.checkpoint {
         return Err(fork(ExtensionError::TwoRoots(new)));
     }
-    let path = if old == new {
-        Vec::new()
-    } else {
-        let asked = format!("{}?old={old}&new={new}", log.consistency_path());
-        http.json::<Consistency>(&Request::get(asked)).await?.path
-    };
+    let path = consistency(http, log, old, new).await?;
     verify_extension(&older.checkpoint, &newer.checkpoint, &path).map_err(fork)
+}
+
+/// The nodes between two sizes, as the server gives them.
+pub(crate) async fn consistency(
+    http: &Http,
+    log: Log,
+    old: TreeSize,
+    new: TreeSize,
+) -> Result<Vec<NodeHash>, ClientError> {
+    if old == new {
+        return Ok(Vec::new());
+    }
+    let asked = format!("{}?old={old}&new={new}", log.consistency_path());
+    Ok(http.json::<Consistency>(&Request::get(asked)).await?.path)
 }

@@ -225,8 +225,18 @@ async fn ladder(State(world): State<Shared>) -> Response {
     let signed = TreeSize::new(world.lock().unwrap().model.size() as u64);
     let (ordered, durable, folded, acknowledged, published) = (signed, signed, signed, signed, signed);
     let apply = tally_api::ledger::Apply::default();
-    let applied = TreeSize::default();
-    json(&tally_api::ledger::Ladder { ordered, durable, folded, signed, acknowledged, published, applied, apply })
+    let (applied, anchored) = (TreeSize::default(), TreeSize::default());
+    json(&tally_api::ledger::Ladder {
+        ordered,
+        durable,
+        folded,
+        signed,
+        acknowledged,
+        published,
+        applied,
+        anchored,
+        apply,
+    })
 }
 
 async fn consistency(State(world): State<Shared>, Query(sizes): Query<Vec<(String, u64)>>) -> Response {

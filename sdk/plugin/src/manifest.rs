@@ -128,6 +128,13 @@ impl Manifest {
         self
     }
 
+    /// Wants events about an entity type to be taken where it runs, also in a store whose list does not name it.
+    #[must_use]
+    pub fn entity_type(mut self, entity_type: &str) -> Self {
+        insert(&mut self.capabilities, String::from("entity:") + entity_type);
+        self
+    }
+
     /// Canonical JSON, as `wit/v1/abi.md` draws it.
     #[must_use]
     pub fn to_json(self) -> Vec<u8> {

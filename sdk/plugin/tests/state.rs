@@ -329,6 +329,7 @@ fn the_manifest_is_the_canonical_json_of_the_contract() {
         .event("order.placed")
         .event("catalog.*")
         .table(T)
+        .entity_type("parcel")
         .effects("webhook")
         .emits()
         .limit("gas", 5)
@@ -336,7 +337,8 @@ fn the_manifest_is_the_canonical_json_of_the_contract() {
         .query("item", "/items/{sku}")
         .command("order", tally_plugin::Method::Post, "/orders", "order.placed");
     let expected = concat!(
-        r#"{"abi":1,"capabilities":["effect:webhook","emit"],"events":["catalog.*","order.placed"],"id":"script","#,
+        r#"{"abi":1,"capabilities":["effect:webhook","emit","entity:parcel"],"#,
+        r#""events":["catalog.*","order.placed"],"id":"script","#,
         r#""limits":{"gas":5},"prefixes":["t/"],"routes":[{"kind":"query","method":"GET","name":"item","#,
         r#""path":"/items/{sku}"},{"event":"order.placed","kind":"command","method":"POST","name":"order","#,
         r#""path":"/orders"}],"state_version":3,"version":"1.2.3"}"#

@@ -1,21 +1,25 @@
-//! Control events: how tenants and agent keys come to be, change and go, as signed events in the reserved streams.
+//! Control events: how tenants, agent keys and the entity types that stores take come to be, change and go, as signed
+//! events in the reserved streams.
 //!
 //! Ledger stream (nil, nil), signed by the ledger's root agent: `tally.tenant.created`. Tenant stream (tenant, nil),
 //! signed by the tenant's root agent (or the ledger's, for a tenant that the operator manages):
-//! `tally.agent_key.registered`, `.rotated`, `.expired`, `.revoked`. Takes an event type and its payload, gives a
+//! `tally.agent_key.registered`, `.rotated`, `.expired`, `.revoked`; `tally.entity_types.set`, `.lifted`. Takes an event
+//! type and its payload, gives a
 //! [`ControlEvent`]; a payload is canonical JSON with exactly the fields of its type, keys and ids as lower-case
 //! text, times as `LogTime` writes them, so that an event has one payload. Whether the control state allows the event
 //! (who signed it, which key ids exist) is decided by the sequencer's `control.rs`.
 
 pub(crate) mod fields;
 
-use fields::Fields;
+use std::collections::BTreeSet;
+
+use fields::{Fields, written};
 
 use crate::error::{Reject, RejectCode};
-use crate::id::{AgentId, KeyId, Stream, TenantId};
+use crate::id::{AgentId, KeyId, StoreId, Stream, TenantId};
 use crate::jcs::{self, JcsError, Value};
 use crate::key::{KeyError, PublicKey, check_registration};
-use crate::limits::REASON_BYTES_MAX;
+use crate::limits::{ENTITY_TYPE_BYTES_MAX, ENTITY_TYPES_MAX, REASON_BYTES_MAX};
 use crate::release::ReleaseError;
 use crate::time::LogTime;
 
@@ -30,6 +34,8 @@ const KEY_REGISTERED: &str = "tally.agent_key.registered";
 const KEY_ROTATED: &str = "tally.agent_key.rotated";
 const KEY_EXPIRED: &str = "tally.agent_key.expired";
 const KEY_REVOKED: &str = "tally.agent_key.revoked";
+const ENTITY_TYPES_SET: &str = "tally.entity_types.set";
+const ENTITY_TYPES_LIFTED: &str = "tally.entity_types.lifted";
 
 /// Why a payload is not the control event its type says.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,6 +135,18 @@ pub enum ControlEvent {
         /// Why: 1 to 512 bytes.
         reason: String,
     },
+    /// From this event on, a store takes these entity types and what its plugins bring, and no others.
+    EntityTypesSet {
+        /// The store; not nil. With the stream's tenant it names the stream that the list is for.
+        store_id: StoreId,
+        /// The whole list, in place of the one before; at most 1024. An empty one leaves what plugins bring.
+        entity_types: BTreeSet<String>,
+    },
+    /// From this event on, a store takes every entity type.
+    EntityTypesLifted {
+        /// The store; not nil.
+        store_id: StoreId,
+    },
 }
 
 impl ControlEvent {
@@ -144,6 +162,10 @@ impl ControlEvent {
             KEY_ROTATED => read_key_rotated,
             KEY_EXPIRED => read_key_expired,
             KEY_REVOKED => read_key_revoked,
+            ENTITY_TYPES_SET => read_entity_types_set,
+            ENTITY_TYPES_LIFTED => {
+                |fields: &mut Fields| Ok(Self::EntityTypesLifted { store_id: fields.id("store_id")? })
+            }
             _ => return Err(ControlError::UnknownType),
         };
         let event = Fields::read(payload, read)?;
@@ -154,12 +176,13 @@ impl ControlEvent {
     /// What of the event can be judged without knowing any state; decoding refuses what this refuses.
     ///
     /// # Errors
-    /// A nil id, key id zero, a key that may not be registered, an empty validity, a reason out of bounds.
+    /// A nil id, key id zero, a key that may not be registered, an empty validity, a reason or list out of bounds.
     pub fn check(&self) -> Result<(), ControlError> {
         let check = |holds: bool, error: ControlError| if holds { Ok(()) } else { Err(error) };
-        let (agent_id, key_id) = self.key();
-        check(!agent_id.is_nil(), ControlError::Field("agent_id"))?;
-        check(key_id.get() >= 1, ControlError::Field("key_id"))?;
+        if let Some((agent_id, key_id)) = self.key() {
+            check(!agent_id.is_nil(), ControlError::Field("agent_id"))?;
+            check(key_id.get() >= 1, ControlError::Field("key_id"))?;
+        }
         if let Some(key) = self.public_key() {
             check_registration(key)?;
         }
@@ -173,6 +196,11 @@ impl ControlEvent {
                 let fits = (1..=REASON_BYTES_MAX).contains(&reason.len()) && !reason.contains('\0');
                 check(fits, ControlError::Field("reason"))
             }
+            Self::EntityTypesSet { store_id, entity_types } => {
+                check(!store_id.is_nil(), ControlError::Field("store_id"))?;
+                check(are_entity_types(entity_types), ControlError::Field("entity_types"))
+            }
+            Self::EntityTypesLifted { store_id } => check(!store_id.is_nil(), ControlError::Field("store_id")),
             _ => Ok(()),
         }
     }
@@ -182,7 +210,7 @@ impl ControlEvent {
             Self::AgentKeyRegistered { valid_from, valid_to, .. } => [*valid_from, *valid_to],
             Self::AgentKeyRotated { previous_valid_to, valid_to, .. } => [Some(*previous_valid_to), *valid_to],
             Self::AgentKeyExpired { valid_to, .. } => [Some(*valid_to), None],
-            Self::TenantCreated { .. } | Self::AgentKeyRevoked { .. } => [None, None],
+            _ => [None, None],
         }
     }
 
@@ -195,37 +223,47 @@ impl ControlEvent {
             Self::AgentKeyRotated { .. } => KEY_ROTATED,
             Self::AgentKeyExpired { .. } => KEY_EXPIRED,
             Self::AgentKeyRevoked { .. } => KEY_REVOKED,
+            Self::EntityTypesSet { .. } => ENTITY_TYPES_SET,
+            Self::EntityTypesLifted { .. } => ENTITY_TYPES_LIFTED,
         }
     }
 
-    /// The entity such an event is about, as the envelope names it: the type, and the tenant's or agent's id.
+    /// The entity such an event is about, as the envelope names it: the type, and the tenant's, agent's or store's id.
     #[must_use]
     pub fn entity(&self) -> (&'static str, String) {
         match self {
             Self::TenantCreated { tenant_id, .. } => ("tally.tenant", tenant_id.to_string()),
-            _ => ("tally.agent", self.key().0.to_string()),
+            Self::AgentKeyRegistered { agent_id, .. }
+            | Self::AgentKeyRotated { agent_id, .. }
+            | Self::AgentKeyExpired { agent_id, .. }
+            | Self::AgentKeyRevoked { agent_id, .. } => ("tally.agent", agent_id.to_string()),
+            Self::EntityTypesSet { store_id, .. } | Self::EntityTypesLifted { store_id } => {
+                ("tally.store", store_id.to_string())
+            }
         }
     }
 
-    /// Whether the event belongs in this stream: tenants in the ledger's, keys in a tenant's control stream. The
-    /// ledger's own agents are no exception: their keys are in the ledger's stream.
+    /// Whether the event belongs in this stream: tenants in the ledger's, keys in a tenant's control stream, lists of
+    /// entity types there too. The ledger's own agents are no exception: their keys are in the ledger's stream.
     #[must_use]
     pub fn belongs_in(&self, stream: &Stream) -> bool {
         match self {
             Self::TenantCreated { .. } => stream.is_ledger(),
+            Self::EntityTypesSet { .. } | Self::EntityTypesLifted { .. } => stream.is_control() && !stream.is_ledger(),
             _ => stream.is_control(),
         }
     }
 
-    /// The agent and key the event is about; for a new tenant its root agent's key 1.
+    /// The agent and key the event is about, if it is about one; for a new tenant its root agent's key 1.
     #[must_use]
-    pub const fn key(&self) -> (AgentId, KeyId) {
+    pub const fn key(&self) -> Option<(AgentId, KeyId)> {
         match self {
-            Self::TenantCreated { root_agent_id, .. } => (*root_agent_id, ROOT_KEY_ID),
+            Self::TenantCreated { root_agent_id, .. } => Some((*root_agent_id, ROOT_KEY_ID)),
             Self::AgentKeyRegistered { agent_id, key_id, .. }
             | Self::AgentKeyRotated { agent_id, key_id, .. }
             | Self::AgentKeyExpired { agent_id, key_id, .. }
-            | Self::AgentKeyRevoked { agent_id, key_id, .. } => (*agent_id, *key_id),
+            | Self::AgentKeyRevoked { agent_id, key_id, .. } => Some((*agent_id, *key_id)),
+            Self::EntityTypesSet { .. } | Self::EntityTypesLifted { .. } => None,
         }
     }
 
@@ -236,7 +274,7 @@ impl ControlEvent {
             Self::TenantCreated { root_public_key: key, .. }
             | Self::AgentKeyRegistered { public_key: key, .. }
             | Self::AgentKeyRotated { public_key: key, .. } => Some(key),
-            Self::AgentKeyExpired { .. } | Self::AgentKeyRevoked { .. } => None,
+            _ => None,
         }
     }
 
@@ -271,6 +309,9 @@ impl ControlEvent {
             Self::AgentKeyRevoked { agent_id, key_id, reason } => {
                 members.extend([id(agent_id), number(key_id), ("reason", Value::from(reason.as_str()))]);
             }
+            Self::EntityTypesSet { store_id, entity_types } => members
+                .extend([("store_id", Value::from(store_id.to_string())), ("entity_types", written(entity_types))]),
+            Self::EntityTypesLifted { store_id } => members.push(("store_id", Value::from(store_id.to_string()))),
         }
         jcs::to_canonical(&Value::object(members))
     }
@@ -319,4 +360,14 @@ fn read_key_revoked(fields: &mut Fields) -> Result<ControlEvent, ControlError> {
         key_id: fields.key_id()?,
         reason: fields.text("reason")?,
     })
+}
+
+fn read_entity_types_set(fields: &mut Fields) -> Result<ControlEvent, ControlError> {
+    Ok(ControlEvent::EntityTypesSet { store_id: fields.id("store_id")?, entity_types: fields.texts("entity_types")? })
+}
+
+/// Whether each is one that an event may have, and a list may hold so many.
+fn are_entity_types(entity_types: &BTreeSet<String>) -> bool {
+    let fits = |text: &String| (1..=ENTITY_TYPE_BYTES_MAX).contains(&text.len()) && !text.contains('\0');
+    entity_types.len() <= ENTITY_TYPES_MAX && entity_types.iter().all(fits)
 }

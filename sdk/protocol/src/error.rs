@@ -41,11 +41,13 @@ pub enum RejectCode {
     UnsignedBaseVersion,
     /// No such tenant.
     TenantUnknown,
+    /// The store's list does not name the entity type, and no plugin that runs there brings it.
+    EntityTypeUnknown,
 }
 
 impl RejectCode {
     /// Every code, in the order of declaration.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::DuplicateEventId,
         Self::InvalidPayloadHash,
         Self::InvalidCipherHash,
@@ -62,6 +64,7 @@ impl RejectCode {
         Self::UnsignedCommandId,
         Self::UnsignedBaseVersion,
         Self::TenantUnknown,
+        Self::EntityTypeUnknown,
     ];
 
     /// The code as it travels: `snake_case`.
@@ -84,6 +87,7 @@ impl RejectCode {
             Self::UnsignedCommandId => "unsigned_command_id",
             Self::UnsignedBaseVersion => "unsigned_base_version",
             Self::TenantUnknown => "tenant_unknown",
+            Self::EntityTypeUnknown => "entity_type_unknown",
         }
     }
 

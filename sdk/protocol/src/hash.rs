@@ -4,16 +4,27 @@
 //! A tag is plain ASCII without terminator; no tag is a prefix of another (S-033), so no preimage of one kind is a
 //! preimage of another.
 
+mod foreign;
+mod keccak;
 mod lanes;
+mod log_id;
+mod lookup;
 
 use core::fmt;
 
 use sha2::{Digest, Sha256};
-use zeroize::Zeroize;
 
 use crate::id::{AgentId, EventId, KeyId, PluginId, Sequence, Stream};
 use crate::key::PublicKey;
 use crate::time::LogTime;
+
+pub use foreign::{ObjectHasher, aws_request, flat_proof, hmac_sha256, object};
+pub use keccak::{
+    Address, BlockHash, EcdsaDigest, TransactionHash, abi_signature, address, anchor_statement, anchor_tag,
+    bytes_of_hex_0x, hex_0x, transaction, transaction_signing,
+};
+pub use log_id::{LogKind, log_id};
+pub use lookup::LookupKey;
 
 // The domain tags. `tags()` is the table the prefix-free law is tested on: a new tag goes there too.
 const RFC6962_LEAF: &[u8] = &[0];
@@ -40,6 +51,7 @@ const TALLY_STATE_NODE: &[u8] = b"TALLY_STATE_NODE_V1";
 const TALLY_STATE_EMPTY: &[u8] = b"TALLY_STATE_EMPTY_V1";
 const TALLY_STATE_TREE: &[u8] = b"TALLY_STATE_TREE_V1";
 const TALLY_EFFECT: &[u8] = b"TALLY_EFFECT_V1";
+const TALLY_ANSWER: &[u8] = b"TALLY_ANSWER_V1";
 const TALLY_OUTCOME: &[u8] = crate::outcome::OUTCOME_TAG;
 const TALLY_WRITES: &[u8] = b"TALLY_WRITES_V1";
 const TALLY_EMITS: &[u8] = b"TALLY_EMITS_V1";
@@ -54,11 +66,13 @@ const TALLY_LIFE: &[u8] = b"TALLY_LIFE_V1";
 const TALLY_REPORT: &[u8] = b"TALLY_REPORT_V1";
 const TALLY_TEMPLATE: &[u8] = b"TALLY_TEMPLATE_V1";
 const TALLY_TEMPLATE_SEAL: &[u8] = b"TALLY_TEMPLATE_SEAL_V1";
+const TALLY_COMMAND: &[u8] = b"TALLY_COMMAND_V1";
+const TALLY_FACT: &[u8] = b"TALLY_FACT_V1";
 
-/// Every SHA-256 domain tag of this crate: what it is for, and its bytes. `TALLY_ENTRY_V1` and `TALLY_OUTCOME_V1` open
+/// Every domain tag of this crate (SHA-256's, and the one of Keccak-256): what it is for, and its bytes. `TALLY_ENTRY_V1` and `TALLY_OUTCOME_V1` open
 /// an entry and an outcome and come after the leaf's 0x00; they are listed because these are hashed nowhere else.
 #[must_use]
-pub const fn tags() -> [(&'static str, &'static [u8]); 38] {
+pub const fn tags() -> [(&'static str, &'static [u8]); 42] {
     [
         ("leaf of the log", RFC6962_LEAF),
         ("node of the log", RFC6962_NODE),
@@ -76,6 +90,7 @@ pub const fn tags() -> [(&'static str, &'static [u8]); 38] {
         ("proof of possession", VES_POP),
         ("entry of the log", TALLY_ENTRY),
         ("log on chain", TALLY_LOG),
+        ("anchor on chain", keccak::TALLY_ANCHOR),
         ("derived id", TALLY_ID),
         ("key of a plugin's state", TALLY_STATE_KEY),
         ("value of a plugin's state", TALLY_STATE_VALUE),
@@ -84,6 +99,7 @@ pub const fn tags() -> [(&'static str, &'static [u8]); 38] {
         ("empty state tree", TALLY_STATE_EMPTY),
         ("place of a plugin's tree among all", TALLY_STATE_TREE),
         ("effect id", TALLY_EFFECT),
+        ("event id of an effect's answer", TALLY_ANSWER),
         ("outcome", TALLY_OUTCOME),
         ("writes of a plugin", TALLY_WRITES),
         ("emits of a plugin", TALLY_EMITS),
@@ -98,6 +114,8 @@ pub const fn tags() -> [(&'static str, &'static [u8]); 38] {
         ("report about a release", TALLY_REPORT),
         ("template", TALLY_TEMPLATE),
         ("seal of a template", TALLY_TEMPLATE_SEAL),
+        ("event of a command", TALLY_COMMAND),
+        ("event of a fact", TALLY_FACT),
     ]
 }
 
@@ -213,6 +231,8 @@ hash_type! {
     LedgerId;
     /// A log's identity on chain.
     LogId;
+    /// SHA-256 of a signed note, as it was published.
+    NoteHash;
     /// BLAKE3 of a stored run; the next run names it.
     RunHash;
     /// A leaf of a VES commitment.
@@ -237,6 +257,8 @@ hash_type! {
     DerivedId;
     /// The id of one effect, and the idempotency key of its connector.
     EffectId;
+    /// SHA-256 of an object's bytes: its name in an object store, and what a SKU's manifest says of an artifact.
+    ObjectHash;
     /// BLAKE3 of a plugin's module.
     ModuleHash;
     /// The rules a module ran under: ABI, validator, gas table, instrumentation, limits.
@@ -571,32 +593,6 @@ pub fn api_key(secret: &[u8; 32], key: &[u8]) -> ApiKeyHash {
     ApiKeyHash(*blake3::keyed_hash(&under, key).as_bytes())
 }
 
-/// Which of a ledger's two logs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum LogKind {
-    /// The events.
-    Events,
-    /// What the plugins decided about them.
-    Outcomes,
-}
-
-impl LogKind {
-    /// The name that goes into the log's identity.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Events => "events",
-            Self::Outcomes => "outcomes",
-        }
-    }
-}
-
-/// A log's identity on chain: tag, ledger, "events" or "outcomes". Never a key: keys rotate.
-#[must_use]
-pub fn log_id(ledger: &LedgerId, kind: LogKind) -> LogId {
-    LogId(sha256(&[TALLY_LOG, &ledger.0, kind.as_str().as_bytes()]))
-}
-
 /// A derived id (design section 2): tag, then the parts the kind of id names, which must be unambiguous together.
 #[must_use]
 pub fn derived_id(parts: &[&[u8]]) -> [u8; 32] {
@@ -607,6 +603,51 @@ pub fn derived_id(parts: &[&[u8]]) -> [u8; 32] {
 #[must_use]
 pub fn effect_id(parts: &[&[u8]]) -> EffectId {
     EffectId(tagged(TALLY_EFFECT, parts))
+}
+
+/// The id of the event that answers an effect: the first 16 bytes of tag, effect id and number, marked as a UUID of
+/// version 8 (RFC 9562 section 5.8). `number` counts the ids before it that others took, from 0.
+#[must_use]
+pub fn answer_event_id(effect: &EffectId, number: u32) -> EventId {
+    event_id_of(tagged(TALLY_ANSWER, &[&effect.0, &number.to_be_bytes()]))
+}
+
+/// The id of the event that a gateway signs for a command (docs/formats/market-api.md): the same caller's same key is the
+/// same event, also after a restart and from another gateway.
+#[must_use]
+pub fn command_event(stream: &Stream, principal: &str, event_type: &str, entity_id: &str, key: &str) -> EventId {
+    event_of(
+        TALLY_COMMAND,
+        stream,
+        &[principal.as_bytes(), event_type.as_bytes(), entity_id.as_bytes(), key.as_bytes()],
+    )
+}
+
+/// The id of the event of a fact that a provider reported (docs/formats/market-api.md): the same fact is the same event,
+/// however often and in however many messages it comes.
+#[must_use]
+pub fn fact_event(stream: &Stream, event_type: &str, entity_id: &str, payload: &[u8]) -> EventId {
+    event_of(TALLY_FACT, stream, &[event_type.as_bytes(), entity_id.as_bytes(), payload])
+}
+
+/// Named by tag, stream and parts with their lengths.
+fn event_of(tag: &[u8], stream: &Stream, parts: &[&[u8]]) -> EventId {
+    let mut state = Sha256::new();
+    state.update(tag);
+    state.update(stream.to_bytes());
+    for part in parts {
+        update_str(&mut state, part);
+    }
+    event_id_of(state.finalize().into())
+}
+
+/// A UUID of version 8 (RFC 9562 section 5.8): the first 16 bytes of a hash, six bits set.
+fn event_id_of(hash: [u8; 32]) -> EventId {
+    let mut id = [0; 16];
+    id.copy_from_slice(&hash[..16]);
+    id[6] = (id[6] & 0x0f) | 0x80;
+    id[8] = (id[8] & 0x3f) | 0x80;
+    EventId::from_bytes(id)
 }
 
 /// SHA-256 of a tag and parts that are unambiguous together.
@@ -807,68 +848,19 @@ pub fn module(bytes: &[u8]) -> ModuleHash {
     ModuleHash(*blake3::hash(bytes).as_bytes())
 }
 
-/// HMAC-SHA256 (RFC 2104). Compare what it gives with `ct_eq`.
-#[must_use]
-pub fn hmac_sha256(key: &[u8], message: &[u8]) -> [u8; 32] {
-    let mut block = [0; 64];
-    if key.len() > block.len() {
-        block[..32].copy_from_slice(&sha256(&[key]));
-    } else {
-        block[..key.len()].copy_from_slice(key);
-    }
-    let pad = |with: u8| block.map(|byte| byte ^ with);
-    let inner = sha256(&[&pad(0x36), message]);
-    let mac = sha256(&[&pad(0x5c), &inner]);
-    block.zeroize();
-    mac
-}
-
-/// Makes the short keys of a ledger's look-up indexes: keyed BLAKE3, 16 bytes.
-///
-/// The key is derived from the ledger's identity, so the same event has unrelated places in two ledgers. It is not a
-/// secret: whoever looks a key up must compare what is found with what was asked for (128 bits; finding two inputs
-/// with one key takes about 2^64 hash calls).
-#[derive(Clone, Debug)]
-pub struct LookupKey([u8; 32]);
-
-impl LookupKey {
-    /// The key of this ledger's indexes.
-    #[must_use]
-    pub fn new(ledger: &LedgerId) -> Self {
-        Self(blake3::derive_key("tally storage look-up indexes v1", &ledger.0))
-    }
-
-    fn short(&self, kind: u8, parts: &[&[u8]]) -> [u8; 16] {
-        let mut state = blake3::Hasher::new_keyed(&self.0);
-        state.update(&[kind]);
-        for part in parts {
-            state.update(part);
-        }
-        let mut out = [0; 16];
-        out.copy_from_slice(&state.finalize().as_bytes()[..16]);
-        out
-    }
-
-    /// The place of an event id within its stream.
-    #[must_use]
-    pub fn event(&self, stream: &Stream, event: &EventId) -> [u8; 16] {
-        self.short(0, &[&stream.to_bytes(), event.as_bytes()])
-    }
-
-    /// The place of an entity within its stream.
-    #[must_use]
-    pub fn entity(&self, stream: &Stream, entity_type: &str, entity_id: &str) -> [u8; 16] {
-        let type_bytes = (entity_type.len() as u64).to_be_bytes();
-        self.short(1, &[&stream.to_bytes(), &type_bytes, entity_type.as_bytes(), entity_id.as_bytes()])
-    }
-}
-
 /// The key id of a note's key (C2SP signed-note, Signatures): the first four bytes of
 /// SHA-256(name | newline | signature type | public key). The format gives it no tag; it identifies and proves nothing.
 #[must_use]
 pub fn note_key_id(name: &str, signature_type: u8, key: &PublicKey) -> [u8; 4] {
     let [a, b, c, d, ..] = sha256(&[name.as_bytes(), b"\n", &[signature_type], key.as_bytes()]);
     [a, b, c, d]
+}
+
+/// The hash of a signed note's bytes, for a chain. A contract hashes nothing before it, so it has no tag; it stands only
+/// where a note's hash is asked for.
+#[must_use]
+pub fn note(note: &str) -> NoteHash {
+    NoteHash(sha256(&[note.as_bytes()]))
 }
 
 /// The content address of a stored run's bytes.

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use zeroize::Zeroizing;
 
 use crate::control::ControlError;
-use crate::control::fields::Fields;
+use crate::control::fields::{Fields, written};
 use crate::hash::{self, AttestationHash, ProfileId, ReleaseHash};
 use crate::id::{AgentId, KeyId, PluginId, Stream};
 use crate::jcs::{self, Value};
@@ -73,6 +73,26 @@ pub enum ImportError {
     /// The template names a release that this registry has not, or not approved.
     #[error("the release is not approved in this registry")]
     NotApproved,
+}
+
+impl ImportError {
+    /// The rule that refuses, in one word for scripts.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "format",
+            Self::Bytes => "length",
+            Self::Untrusted => "untrusted",
+            Self::Profile => "profile",
+            Self::Seal => "seal",
+            Self::Ahead => "ahead",
+            Self::NoKey => "no_key",
+            Self::Secret => "secret",
+            Self::Key(_) => "key",
+            Self::KeyTwice => "key_twice",
+            Self::NotApproved => "not_approved",
+        }
+    }
 }
 
 /// How an import is sealed.
@@ -176,6 +196,18 @@ impl Trust {
         Ok(())
     }
 
+    /// Whether it trusts nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// Whether it trusts what this key signs. Who holds that key could have sealed what it verifies (S-174).
+    #[must_use]
+    pub fn trusts(&self, public: &PublicKey) -> bool {
+        self.keys.values().any(|key| matches!(key, TrustedKey::Ed25519(trusted) if trusted == public))
+    }
+
     /// Reads a package: a release under its publisher's seal.
     ///
     /// # Errors
@@ -187,7 +219,7 @@ impl Trust {
         release.check().map_err(ControlError::from)?;
         let signed = hash::attestation(&release.hash(), &seal.agent_id, seal.key_id, seal.signed_at);
         self.verify(&signed, &seal, now)?;
-        Ok(Imported { value: release, publisher: seal.agent_id })
+        Ok(Imported { value: release, sealed: seal.by() })
     }
 
     /// Reads a template: what to install of a release and how, under its publisher's seal.
@@ -201,7 +233,7 @@ impl Trust {
         let json = jcs::to_canonical(&Value::object(template.members()));
         let signed = hash::template_seal(&hash::template(&json), &seal.agent_id, seal.key_id, seal.signed_at);
         self.verify(&signed, &seal, now)?;
-        Ok(Imported { value: template, publisher: seal.agent_id })
+        Ok(Imported { value: template, sealed: seal.by() })
     }
 
     fn verify(&self, signed: &AttestationHash, seal: &Seal, now: LogTime) -> Result<(), ImportError> {
@@ -227,11 +259,24 @@ fn read<T>(json: &[u8], read: impl FnOnce(&mut Fields) -> Result<T, ControlError
     Ok(Fields::read(json, read)?)
 }
 
+/// Who sealed, with which key, how and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedBy {
+    /// The agent.
+    pub agent_id: AgentId,
+    /// Which of its keys.
+    pub key_id: KeyId,
+    /// How.
+    pub profile: SealProfile,
+    /// When.
+    pub signed_at: LogTime,
+}
+
 /// Something that came under a trusted seal. Nothing else makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported<T> {
     value: T,
-    publisher: AgentId,
+    sealed: SealedBy,
 }
 
 impl<T> Imported<T> {
@@ -244,7 +289,13 @@ impl<T> Imported<T> {
     /// Who sealed it.
     #[must_use]
     pub const fn publisher(&self) -> AgentId {
-        self.publisher
+        self.sealed.agent_id
+    }
+
+    /// The seal that was verified.
+    #[must_use]
+    pub const fn sealed(&self) -> &SealedBy {
+        &self.sealed
     }
 }
 
@@ -274,7 +325,7 @@ impl Template {
             plugin: fields.parsed("plugin_id", PluginId::new)?,
             version: fields.parsed("version", Version::parse)?,
             release: fields.parsed("release_hash", ReleaseHash::from_hex)?,
-            granted: plugin_event::read_texts(fields, "granted")?,
+            granted: fields.texts("granted")?,
             limits: plugin_event::read_numbers(fields, "limits")?,
             config: plugin_event::read_config(fields)?,
         };
@@ -289,7 +340,7 @@ impl Template {
     fn members(&self) -> Members {
         vec![
             ("config", self.config.value()),
-            ("granted", plugin_event::texts(&self.granted)),
+            ("granted", written(&self.granted)),
             ("limits", plugin_event::numbers(&self.limits)),
             ("name", Value::from(self.name.as_str())),
             ("plugin_id", Value::from(self.plugin.as_str())),
@@ -370,6 +421,16 @@ impl Seal {
                 })?),
             },
         })
+    }
+}
+
+impl Seal {
+    const fn by(&self) -> SealedBy {
+        let profile = match self.value {
+            SealValue::Ed25519(_) => SealProfile::Ed25519,
+            SealValue::HmacSha256(_) => SealProfile::HmacSha256,
+        };
+        SealedBy { agent_id: self.agent_id, key_id: self.key_id, profile, signed_at: self.signed_at }
     }
 }
 

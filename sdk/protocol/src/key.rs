@@ -7,6 +7,7 @@
 //! Seeds and random sources are arguments; this crate draws nothing. Private keys are wiped when dropped.
 
 mod batch;
+pub mod secp256k1;
 
 use core::fmt;
 

@@ -1,10 +1,11 @@
 //! Every byte that Tally stores, signs, sends or anchors is defined in this crate.
 //!
 //! *In scope*: ids, hashes, keys, frames, entries, stored runs, notes, checkpoints, proofs, tiles, receipts, outcomes,
-//! releases of plugins and what their events mean, canonical JSON, and the bounds of all of them.
+//! releases of plugins and what their events mean, what is anchored on chains, canonical JSON, and the bounds of all of them.
 //! *Out of scope*: I/O, clocks, randomness (batch verification takes its random source as an argument), async.
 //! Each format has a page in `docs/formats/`.
 
+pub mod anchor;
 pub mod batch;
 pub mod checkpoint;
 pub mod control;
@@ -28,5 +29,6 @@ pub mod quic;
 pub mod receipt;
 pub mod release;
 pub mod run;
+pub mod sigv4;
 pub mod tile;
 pub mod time;

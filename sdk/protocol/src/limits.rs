@@ -7,6 +7,9 @@ use core::time::Duration;
 
 /// `entity_type`: the reference implementation's bound, so that its agents keep working.
 pub const ENTITY_TYPE_BYTES_MAX: usize = 128;
+/// Entity types on the list of one store: far more kinds of thing than one store keeps. Lists are held in memory, and a
+/// whole one is one control event.
+pub const ENTITY_TYPES_MAX: usize = 1024;
 /// `entity_id`: the reference implementation's bound.
 pub const ENTITY_ID_BYTES_MAX: usize = 512;
 /// `event_type`: the reference implementation's bound.
@@ -51,6 +54,10 @@ pub const NOTE_BYTES_MAX: usize = 512 << 10;
 pub const INCLUSION_PATH_MAX: usize = 64;
 /// Hashes of a consistency proof: one more than the depth (RFC 6962 section 2.1.2).
 pub const CONSISTENCY_PATH_MAX: usize = 65;
+/// Logs of one anchoring call: a ledger has two; the rest is room for ledgers that share an account.
+pub const ANCHORS_MAX: usize = 16;
+/// A signed transaction of a chain: what the pools of common nodes take (128 KiB).
+pub const TRANSACTION_BYTES_MAX: usize = 128 << 10;
 /// Hashes of a tile: fixed by C2SP tlog-tiles.
 pub const TILE_WIDTH: u16 = 256;
 /// Levels of tiles are numbered 0 to this one: fixed by C2SP tlog-tiles.
@@ -139,6 +146,14 @@ const _: () = {
         PERMISSIONS_MAX * PERMISSION_BYTES_MAX + SCHEMAS_MAX * (EVENT_TYPE_BYTES_MAX * 6 + 70) < PAYLOAD_BYTES_MAX,
         "a submission of the largest release fits a payload, even with every character escaped"
     );
+    assert!(
+        ENTITY_TYPES_MAX * (ENTITY_TYPE_BYTES_MAX * 6 + 3) + 128 < PAYLOAD_BYTES_MAX,
+        "so does the longest list of entity types"
+    );
     assert!(PLUGIN_CONFIG_BYTES_MAX * 2 < PAYLOAD_BYTES_MAX, "and so does an installation");
+    assert!(
+        ANCHORS_MAX * 32 * (10 + CONSISTENCY_PATH_MAX) + 1024 < TRANSACTION_BYTES_MAX,
+        "a call with as many logs as there may be fits a transaction"
+    );
     assert!(JSON_DEPTH_MAX <= 64, "the canonical check keeps one bit per level in a u64");
 };

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::control::ControlError;
-use crate::control::fields::Fields;
+use crate::control::fields::{Fields, written};
 use crate::hash::{LifeHash, ManifestHash, ModuleHash, ProfileId, ReleaseHash, ReportHash, SchemaHash};
 use crate::id::{KeyId, PluginId, StoreId, Stream, TenantId};
 use crate::jcs::{self, Value};
@@ -365,10 +365,6 @@ fn integer(number: u64) -> Value {
     Value::integer(number).unwrap_or(Value::Null)
 }
 
-pub(crate) fn texts(texts: &BTreeSet<String>) -> Value {
-    Value::Array(texts.iter().map(|text| Value::from(text.as_str())).collect())
-}
-
 pub(crate) fn numbers(numbers: &BTreeMap<String, u64>) -> Value {
     Value::object(numbers.iter().map(|(name, value)| (name.as_str(), integer(*value))))
 }
@@ -392,6 +388,22 @@ fn write_submitted(submission: &Submission) -> Members {
     members
 }
 
+/// A release alone, as canonical JSON: the member `release` of a submission.
+#[must_use]
+pub fn encode_release(release: &Release) -> Vec<u8> {
+    jcs::to_canonical(&Value::object(write_release(release)))
+}
+
+/// A release alone, strictly.
+///
+/// # Errors
+/// Not canonical JSON, a member that is absent, unknown or malformed, or a release that is out of bounds.
+pub fn decode_release(bytes: &[u8]) -> Result<Release, ControlError> {
+    let release = Fields::read(bytes, read_release)?;
+    release.check()?;
+    Ok(release)
+}
+
 pub(crate) fn write_release(release: &Release) -> Members {
     let price = Value::object([
         ("amount", integer(release.price.amount)),
@@ -406,7 +418,7 @@ pub(crate) fn write_release(release: &Release) -> Members {
         ("manifest_hash", Value::from(release.manifest.to_hex())),
         ("abi", Value::from(release.abi)),
         ("state_version", Value::from(release.state_version)),
-        ("permissions", texts(&release.permissions)),
+        ("permissions", written(&release.permissions)),
         ("limits", numbers(&release.limits)),
         ("price", price),
         ("schemas", Value::object(schemas)),
@@ -439,7 +451,7 @@ fn write_binding(binding: &Binding) -> Members {
         ("module_hash", Value::from(binding.module.to_hex())),
         ("profile_id", Value::from(binding.profile.to_hex())),
         ("state_version", Value::from(binding.state_version)),
-        ("granted", texts(&binding.granted)),
+        ("granted", written(&binding.granted)),
         ("limits", numbers(&binding.limits)),
         ("config", binding.config.value()),
         ("rollback", Value::from(binding.rollback)),
@@ -473,7 +485,7 @@ pub(crate) fn read_release(fields: &mut Fields) -> Result<Release, ControlError>
         manifest: fields.parsed("manifest_hash", ManifestHash::from_hex)?,
         abi: fields.u32("abi")?,
         state_version: fields.u32("state_version")?,
-        permissions: read_texts(fields, "permissions")?,
+        permissions: fields.texts("permissions")?,
         limits: read_numbers(fields, "limits")?,
         price: fields.inner("price", read_price)?,
         schemas: read_schemas(fields)?,
@@ -490,20 +502,6 @@ fn read_price(fields: &mut Fields) -> Result<Price, ControlError> {
 /// The one of these that has this name.
 pub(crate) fn named<T: Copy, const N: usize>(all: [T; N], name: fn(T) -> &'static str, text: &str) -> Result<T, ()> {
     all.into_iter().find(|one| name(*one) == text).ok_or(())
-}
-
-/// Texts in the strict order of their bytes.
-pub(crate) fn read_texts(fields: &mut Fields, name: &'static str) -> Result<BTreeSet<String>, ControlError> {
-    let Some(Value::Array(values)) = fields.take(name) else { return Err(ControlError::Field(name)) };
-    let mut texts = BTreeSet::new();
-    for value in values {
-        let Value::String(text) = value else { return Err(ControlError::Field(name)) };
-        if texts.last().is_some_and(|last| *last >= text) {
-            return Err(ControlError::Field(name));
-        }
-        texts.insert(text);
-    }
-    Ok(texts)
 }
 
 pub(crate) fn read_numbers(fields: &mut Fields, name: &'static str) -> Result<BTreeMap<String, u64>, ControlError> {
@@ -549,7 +547,7 @@ fn read_binding(fields: &mut Fields) -> Result<Binding, ControlError> {
         module: fields.parsed("module_hash", ModuleHash::from_hex)?,
         profile: fields.parsed("profile_id", ProfileId::from_hex)?,
         state_version: fields.u32("state_version")?,
-        granted: read_texts(fields, "granted")?,
+        granted: fields.texts("granted")?,
         limits: read_numbers(fields, "limits")?,
         config: read_config(fields)?,
         rollback: fields.bool("rollback")?,

@@ -233,6 +233,16 @@ impl PluginRegister {
         bindings
     }
 
+    /// Whether a plugin that runs in a store, and is not stopped there, was granted a permission.
+    #[must_use]
+    pub fn is_granted(&self, stream: &Stream, permission: &str) -> bool {
+        let mut places = self.places.get(stream).into_iter().flat_map(BTreeMap::values);
+        places.any(|place| {
+            let runs = place.installed.as_ref().filter(|installed| !installed.quarantined);
+            runs.is_some_and(|installed| installed.binding.granted.contains(permission))
+        })
+    }
+
     /// Everything that happened to a plugin in a store, oldest first.
     #[must_use]
     pub fn history(&self, stream: &Stream, plugin: &PluginId) -> &[Change] {

@@ -30,6 +30,9 @@ use crate::limits::{
 use crate::outcome::{is_limit_name, put_str};
 use crate::time::LogTime;
 
+/// A permission that starts with this lets its plugin bring the entity type that follows to a store (S-003).
+pub const ENTITY_PERMISSION: &str = "entity:";
+
 /// Why a release is not one, or is not the manifest's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReleaseError {

@@ -128,6 +128,9 @@ fn control_event() -> impl Strategy<Value = ControlEvent> {
             key_id,
             reason
         }),
+        (id().prop_map(StoreId::from_bytes), prop::collection::btree_set(string(), 0..20))
+            .prop_map(|(store_id, entity_types)| ControlEvent::EntityTypesSet { store_id, entity_types }),
+        id().prop_map(|store| ControlEvent::EntityTypesLifted { store_id: StoreId::from_bytes(store) }),
     ]
 }
 
@@ -703,6 +706,7 @@ fn no_error_text_repeats_what_the_client_sent() {
         jcs::parse(br#"{"CANARY":1,"CANARY":2}"#).unwrap_err().to_string(),
         ControlEvent::decode("tally.CANARY", b"{}").unwrap_err().reject().to_string(),
         ControlEvent::decode("tally.agent_key.revoked", br#"{"CANARY":1}"#).unwrap_err().reject().to_string(),
+        ControlEvent::decode("tally.entity_types.set", br#"{"entity_types":["CANARY",1]}"#).unwrap_err().to_string(),
         EncryptedPayload::decode(br#"{"CANARY":1}"#).unwrap_err().to_string(),
     ];
     for text in texts {

@@ -152,3 +152,38 @@ fn an_inner_node_cannot_pass_as_a_leaf() {
 fn the_empty_state_tree_is_the_hash_of_its_tag() {
     assert_eq!(hash::signing(b"TALLY_STATE_EMPTY_V1").as_bytes(), StateNode::EMPTY.as_bytes());
 }
+
+#[test]
+fn the_id_of_an_answer_is_the_effect_and_a_number_under_its_own_tag() {
+    // By Python's hashlib: sha256(b"TALLY_ANSWER_V1" + b"\x07" * 32 + number), 16 bytes, version 8, variant 10.
+    let effect = EffectId::from_bytes([7; 32]);
+    let ids = [0, 1].map(|number| hash::answer_event_id(&effect, number).to_string());
+    assert_eq!(ids, ["650978de-43e1-8c1b-90db-3cd738746f6b", "758d079d-a04d-8006-84c0-59d1e225036b"]);
+    let others = [hash::answer_event_id(&EffectId::from_bytes([8; 32]), 0), hash::answer_event_id(&effect, 256)];
+    assert!(others.iter().all(|other| !ids.contains(&other.to_string())));
+}
+
+/// What a gateway signs for a caller has an id that follows from all of what names it, and from where one part ends.
+#[test]
+fn the_event_of_a_command_or_a_fact_is_named_by_each_of_its_parts() {
+    let stream = |n| Stream::new(TenantId::from_bytes([n; 16]), StoreId::from_bytes([7; 16]));
+    let ids = [
+        hash::command_event(&stream(1), "a", "b", "c", "d"),
+        hash::command_event(&stream(2), "a", "b", "c", "d"),
+        hash::command_event(&stream(1), "A", "b", "c", "d"),
+        hash::command_event(&stream(1), "a", "B", "c", "d"),
+        hash::command_event(&stream(1), "a", "b", "C", "d"),
+        hash::command_event(&stream(1), "a", "b", "c", "D"),
+        hash::command_event(&stream(1), "ab", "", "c", "d"),
+        hash::command_event(&stream(1), "", "ab", "c", "d"),
+        hash::command_event(&stream(1), "a", "b", "cd", ""),
+        hash::fact_event(&stream(1), "a", "b", b"c"),
+        hash::fact_event(&stream(1), "ab", "", b"c"),
+        hash::fact_event(&stream(1), "a", "bc", b""),
+    ];
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len(), ids.len());
+    assert_eq!(ids[0], hash::command_event(&stream(1), "a", "b", "c", "d"));
+    for id in ids {
+        assert_eq!((id.as_bytes()[6] >> 4, id.as_bytes()[8] >> 6), (8, 2), "a UUID of version 8");
+    }
+}

@@ -5,7 +5,7 @@
 //! byte formats and the signature rule with the sequencer, and nothing else. Slow on purpose; meant for up to some
 //! thousand events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tally_protocol::control::{ControlEvent, RESERVED_PREFIX};
 use tally_protocol::entry::{EventEntry, Genesis};
@@ -181,7 +181,7 @@ impl ReferenceLog {
         last.max(wall)
     }
 
-    /// All tenants and keys, by replaying every control event.
+    /// All tenants, keys and lists, by replaying every control event.
     fn keys(&self) -> Keys {
         let mut keys = Keys::new(&self.genesis);
         for event in &self.events {
@@ -207,13 +207,15 @@ impl Key {
     }
 }
 
-/// Tenants and keys at some point of the log.
+/// Tenants, keys and lists of entity types at some point of the log. It knows no plugins.
 struct Keys {
     ledger_root: AgentId,
     /// Root agent, and whether the operator manages it.
     tenants: BTreeMap<TenantId, (AgentId, bool)>,
     /// The n-th key has id n + 1.
     keys: BTreeMap<(TenantId, AgentId), Vec<Key>>,
+    /// Of the stores that have one.
+    lists: BTreeMap<Stream, BTreeSet<String>>,
 }
 
 impl Keys {
@@ -223,6 +225,7 @@ impl Keys {
             ledger_root: genesis.root_agent,
             tenants: BTreeMap::new(),
             keys: BTreeMap::from([((TenantId::NIL, genesis.root_agent), vec![root])]),
+            lists: BTreeMap::new(),
         }
     }
 
@@ -247,7 +250,11 @@ impl Keys {
             if frame.event_type().starts_with(RESERVED_PREFIX) {
                 return Err(RejectCode::ReservedEventType);
             }
-            return if self.tenants.contains_key(&stream.tenant) { Ok(()) } else { Err(RejectCode::TenantUnknown) };
+            if !self.tenants.contains_key(&stream.tenant) {
+                return Err(RejectCode::TenantUnknown);
+            }
+            let takes = self.lists.get(&stream).is_none_or(|list| list.contains(frame.entity_type()));
+            return if takes { Ok(()) } else { Err(RejectCode::EntityTypeUnknown) };
         }
         let allowed = if stream.is_ledger() {
             agent == self.ledger_root
@@ -288,6 +295,7 @@ impl Keys {
                 known(*agent_id, key_id.get()).is_some_and(|key| shortens(key, *valid_to))
             }
             ControlEvent::AgentKeyRevoked { agent_id, key_id, .. } => known(*agent_id, key_id.get()).is_some(),
+            ControlEvent::EntityTypesSet { .. } | ControlEvent::EntityTypesLifted { .. } => !stream.is_ledger(),
         }
     }
 
@@ -310,6 +318,12 @@ impl Keys {
             }
             ControlEvent::AgentKeyRevoked { agent_id, key_id, .. } => {
                 self.change(tenant, *agent_id, key_id.get(), |key| key.revoked = true);
+            }
+            ControlEvent::EntityTypesSet { store_id, entity_types } => {
+                self.lists.insert(Stream::new(tenant, *store_id), entity_types.clone());
+            }
+            ControlEvent::EntityTypesLifted { store_id } => {
+                self.lists.remove(&Stream::new(tenant, *store_id));
             }
         }
     }

@@ -5,13 +5,14 @@
 //!  "genesis_entry": base64, "verifier_keys": [vkey, ...],
 //!  "frame": base64, "index": number, "sequence": number, "sequenced_at": "YYYY-MM-DDTHH:MM:SS.ffffffZ",
 //!  "agent_public_key": hex, "leaf_hash": hex,
-//!  "inclusion_path": [hex, ...], "checkpoint": note}
+//!  "inclusion_path": [hex, ...], "checkpoint": note,
+//!  "anchors": [anchor, ...]}
 //! ```
 //!
 //! A bundle is a claim: fields are raw and nothing in it is believed before [`Bundle::verify`] checked it. Reading is
 //! strict about content (every member there once, none unknown, one spelling per value) and blind to white space
-//! and member order, so a bundle that went through a pretty-printer still verifies. Later versions add cosignatures,
-//! anchors and outcomes; this one refuses them as unknown instead of passing over them.
+//! and member order, so a bundle that went through a pretty-printer still verifies. `anchors` may be missing. Later
+//! versions add cosignatures; this one refuses them as unknown instead of passing over them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,7 +25,9 @@ use tally_protocol::jcs::{self, JcsError, Value};
 use tally_protocol::key::{self, PublicKey};
 use tally_protocol::time::LogTime;
 
+use crate::anchor::{ANCHORS_MAX, AnchoredEvent, BundleAnchor, ProvenAnchor, TrustedChain};
 use crate::ledger::{Ledger, TrustRoot};
+use crate::members::Members;
 use crate::receipt::{Placed, check_inclusion, check_leaf};
 use crate::report::{Check, CheckFailed, Checklist, Proven, Report, integer};
 
@@ -39,7 +42,7 @@ const PATH_HASHES_MAX: usize = 64;
 /// Genesis names two keys; room for rotations is a later format's.
 const VERIFIER_KEYS_MAX: usize = 16;
 
-const MEMBERS: [&str; 11] = [
+const MEMBERS: &[&str] = &[
     "format",
     "genesis_entry",
     "verifier_keys",
@@ -51,6 +54,7 @@ const MEMBERS: [&str; 11] = [
     "leaf_hash",
     "inclusion_path",
     "checkpoint",
+    "anchors",
 ];
 
 /// Why a text is not a bundle.
@@ -102,6 +106,8 @@ pub struct Bundle {
     pub inclusion_path: Vec<NodeHash>,
     /// A signed checkpoint that holds the event.
     pub checkpoint: String,
+    /// Where the event is anchored, one a chain; may be empty.
+    pub anchors: Vec<BundleAnchor>,
 }
 
 impl Bundle {
@@ -119,7 +125,14 @@ impl Bundle {
             leaf_hash: placed.entry_of(frame).leaf_hash(),
             inclusion_path: path,
             checkpoint,
+            anchors: Vec::new(),
         }
+    }
+
+    /// The bundle with these anchors (at most 8). Nothing is checked.
+    #[must_use]
+    pub fn anchored(self, anchors: Vec<BundleAnchor>) -> Self {
+        Self { anchors, ..self }
     }
 
     /// The bundle as canonical JSON (RFC 8785).
@@ -128,7 +141,7 @@ impl Bundle {
         let text = |text: &str| Value::String(text.to_owned());
         let keys = self.verifier_keys.iter().map(|key| text(key)).collect();
         let path = self.inclusion_path.iter().map(|hash| text(&hash.to_hex())).collect();
-        jcs::to_canonical(&Value::object([
+        let mut members = vec![
             ("format", text(BUNDLE_FORMAT)),
             ("genesis_entry", text(&STANDARD.encode(&self.genesis_entry))),
             ("verifier_keys", Value::Array(keys)),
@@ -140,7 +153,11 @@ impl Bundle {
             ("leaf_hash", text(&self.leaf_hash.to_hex())),
             ("inclusion_path", Value::Array(path)),
             ("checkpoint", text(&self.checkpoint)),
-        ]))
+        ];
+        if !self.anchors.is_empty() {
+            members.push(("anchors", Value::Array(self.anchors.iter().map(BundleAnchor::to_json).collect())));
+        }
+        jcs::to_canonical(&Value::object(members))
     }
 
     /// Reads a bundle.
@@ -152,16 +169,13 @@ impl Bundle {
             return Err(BundleError::TooLong);
         }
         let value = jcs::parse(text).map_err(BundleError::Json)?;
-        let Value::Object(members) = &value else {
+        if value.as_object().is_none() {
             return Err(BundleError::NotAnObject);
-        };
+        }
         if value.get("format").and_then(Value::as_str) != Some(BUNDLE_FORMAT) {
             return Err(BundleError::Format);
         }
-        if members.iter().any(|(name, _)| !MEMBERS.contains(&name.as_str())) {
-            return Err(BundleError::Unknown);
-        }
-        let members = Members(&value);
+        let members = Members::of(&value, "format", MEMBERS)?;
         Ok(Self {
             genesis_entry: members.base64("genesis_entry")?,
             verifier_keys: members.texts("verifier_keys", VERIFIER_KEYS_MAX, |key| Some(key.to_owned()))?,
@@ -173,13 +187,15 @@ impl Bundle {
             leaf_hash: members.text_as("leaf_hash", |text| LeafHash::from_hex(text).ok())?,
             inclusion_path: members.texts("inclusion_path", PATH_HASHES_MAX, |hash| NodeHash::from_hex(hash).ok())?,
             checkpoint: members.text_as("checkpoint", |text| Some(text.to_owned()))?,
+            anchors: members.optional("anchors").map(read_anchors).transpose()?.unwrap_or_default(),
         })
     }
 
     /// Checks everything the bundle claims, offline.
     #[must_use]
     pub fn verify(&self, trust: &TrustRoot) -> Report {
-        let mut list = Checklist::new(Check::OF_AN_EVENT);
+        let of_anchors = self.anchors.iter().flat_map(BundleAnchor::planned);
+        let mut list = Checklist::new(Check::OF_AN_EVENT.iter().copied().chain(of_anchors));
         let result = self.check(trust, &mut list);
         list.close(result)
     }
@@ -192,7 +208,7 @@ impl Bundle {
             Check::Leaf,
             format!("entry of sequence {} at {} hashes to {leaf_hash}", self.sequence, self.sequenced_at),
         );
-        let keys = if trust.verifier_keys.is_empty() { ledger.verifier_keys() } else { &trust.verifier_keys };
+        let keys = trust.keys_or(ledger.verifier_keys());
         let checkpoint = ledger.open_checkpoint_with(&self.checkpoint, keys)?;
         list.passed(
             Check::CheckpointSignature,
@@ -204,6 +220,8 @@ impl Bundle {
             format!("index {} is in that tree ({} hashes)", self.index, self.inclusion_path.len()),
         );
         list.caveat("that the key was registered for the agent is recorded in the log; this file does not prove it");
+        let event = AnchoredEvent { leaf: &leaf_hash, index: self.index, checkpoint: &checkpoint };
+        let anchors = self.check_anchors(&ledger, trust, &event, list)?;
         Ok(Proven {
             ledger_id: Some(ledger.id()),
             origin: checkpoint.origin,
@@ -211,7 +229,25 @@ impl Bundle {
             leaf_hash,
             size: checkpoint.size,
             root: checkpoint.root,
+            anchors,
         })
+    }
+
+    /// Every anchor holds, and there is one on each chain that the caller trusts: a bundle whose anchors were taken out
+    /// must not pass for one that was anchored.
+    fn check_anchors(
+        &self,
+        ledger: &Ledger,
+        trust: &TrustRoot,
+        event: &AnchoredEvent<'_>,
+        list: &mut Checklist,
+    ) -> Result<Vec<ProvenAnchor>, CheckFailed> {
+        let missing = |trusted: &&TrustedChain| !self.anchors.iter().any(|a| a.chain_id == trusted.chain_id);
+        if let Some(missing) = trust.chains.iter().find(missing) {
+            let why = format!("the bundle has no anchor on chain {}, where one was asked for", missing.chain_id);
+            return Err(CheckFailed::new(Check::AnchorTransaction, why));
+        }
+        self.anchors.iter().map(|anchor| anchor.check(ledger, trust, event, list)).collect()
     }
 
     fn check_ledger(&self, trust: &TrustRoot, list: &mut Checklist) -> Result<Ledger, CheckFailed> {
@@ -271,38 +307,11 @@ impl Bundle {
     }
 }
 
-/// The members of a JSON object, read strictly.
-struct Members<'a>(&'a Value);
-
-impl<'a> Members<'a> {
-    fn get(&self, name: &'static str) -> Result<&'a Value, BundleError> {
-        self.0.get(name).ok_or(BundleError::Missing(name))
-    }
-
-    fn text_as<T>(&self, name: &'static str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, BundleError> {
-        self.get(name)?.as_str().and_then(read).ok_or(BundleError::Malformed(name))
-    }
-
-    fn number(&self, name: &'static str) -> Result<u64, BundleError> {
-        self.get(name)?.as_u64().ok_or(BundleError::Malformed(name))
-    }
-
-    fn base64(&self, name: &'static str) -> Result<Vec<u8>, BundleError> {
-        self.text_as(name, |text| STANDARD.decode(text).ok())
-    }
-
-    fn texts<T>(
-        &self,
-        name: &'static str,
-        max: usize,
-        read: impl Fn(&str) -> Option<T>,
-    ) -> Result<Vec<T>, BundleError> {
-        match self.get(name)? {
-            Value::Array(items) if items.len() <= max => {
-                let read = items.iter().map(|item| item.as_str().and_then(&read));
-                read.collect::<Option<Vec<T>>>().ok_or(BundleError::Malformed(name))
-            }
-            _ => Err(BundleError::Malformed(name)),
+fn read_anchors(value: &Value) -> Result<Vec<BundleAnchor>, BundleError> {
+    match value {
+        Value::Array(items) if (1..=ANCHORS_MAX).contains(&items.len()) => {
+            items.iter().map(BundleAnchor::from_json).collect()
         }
+        _ => Err(BundleError::Malformed("anchors")),
     }
 }

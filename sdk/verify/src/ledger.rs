@@ -11,6 +11,7 @@ use tally_protocol::key::PublicKey;
 use tally_protocol::note::VerifierKey;
 use tally_protocol::outcome_log;
 
+use crate::anchor::TrustedChain;
 use crate::report::{Check, CheckFailed};
 
 /// What the caller trusts beforehand. Empty: a bundle proves only that it is whole in itself, and the report says so.
@@ -20,19 +21,34 @@ pub struct TrustRoot {
     pub ledger_id: Option<LedgerId>,
     /// Keys one of which must have signed the checkpoint; none: the keys that genesis names.
     pub verifier_keys: Vec<VerifierKey>,
+    /// Chains on each of which the event must be anchored, by this contract and one of these authorities; none: what a
+    /// bundle says of anchors is checked, and reported as its claim.
+    pub chains: Vec<TrustedChain>,
 }
 
 impl TrustRoot {
     /// Trusts one ledger by its identity; its keys follow from genesis.
     #[must_use]
     pub const fn ledger(id: LedgerId) -> Self {
-        Self { ledger_id: Some(id), verifier_keys: Vec::new() }
+        Self { ledger_id: Some(id), verifier_keys: Vec::new(), chains: Vec::new() }
     }
 
     /// Trusts a key; the ledger is whatever this key signs for.
     #[must_use]
     pub fn key(key: VerifierKey) -> Self {
-        Self { ledger_id: None, verifier_keys: vec![key] }
+        Self { ledger_id: None, verifier_keys: vec![key], chains: Vec::new() }
+    }
+
+    /// The same, and the event must be anchored on this chain.
+    #[must_use]
+    pub fn and_chain(mut self, chain: TrustedChain) -> Self {
+        self.chains.push(chain);
+        self
+    }
+
+    /// The trusted keys; if there are none, the ledger's own.
+    pub(crate) fn keys_or<'a>(&'a self, own: &'a [VerifierKey]) -> &'a [VerifierKey] {
+        if self.verifier_keys.is_empty() { own } else { &self.verifier_keys }
     }
 }
 

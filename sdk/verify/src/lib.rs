@@ -5,7 +5,8 @@
 //! server crates. It shares only `tally-protocol` and `tally-merkle` with the server (law 11) and builds for
 //! `wasm32-unknown-unknown`.
 //!
-//! - one event: [`Bundle::decode`], then [`Bundle::verify`] gives a [`Report`] of every check in words;
+//! - one event: [`Bundle::decode`], then [`Bundle::verify`] gives a [`Report`] of every check in words, anchors on chains
+//!   among them: [`BundleAnchor`];
 //! - one receipt: [`Ledger::open_checkpoint`], then [`verify_receipt`];
 //! - two checkpoints: [`verify_extension`];
 //! - a `.tlog-proof` file: [`verify_tlog_proof`];
@@ -13,10 +14,12 @@
 //! - a key of a plugin's state, present or absent: [`verify_state_value`], [`verify_state_absent`];
 //! - a whole log: [`audit::LogAudit`], and its outcomes beside it: [`audit::OutcomeAudit`].
 
+mod anchor;
 pub mod audit;
 mod bundle;
 mod consistency;
 mod ledger;
+mod members;
 mod outcome;
 mod receipt;
 mod report;
@@ -24,6 +27,7 @@ mod state;
 mod submission;
 mod tlog_proof;
 
+pub use anchor::{AnchorBlock, AnchoredLeaf, AnchoredOutcome, BundleAnchor, ProvenAnchor, TrustedChain};
 pub use audit::{Directory, Finding, LogAudit, OutcomeAudit, OutcomeVerdict, Place, Rule, Signed, Tally, Verdict};
 pub use bundle::{BUNDLE_BYTES_MAX, BUNDLE_FORMAT, Bundle, BundleError};
 pub use consistency::{ExtensionError, verify_extension};

@@ -10,6 +10,8 @@ use tally_protocol::hash::{LeafHash, LedgerId, RootHash};
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::jcs::Value;
 
+use crate::anchor::ProvenAnchor;
+
 /// A check that a verification makes, by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Check {
@@ -37,6 +39,20 @@ pub enum Check {
     Outcome,
     /// The checkpoint of outcomes says what plugins hold, and nothing else, behind its tree head.
     StateRoot,
+    /// The raw transaction decodes, is for the stated chain and contract, and names its sender.
+    AnchorTransaction,
+    /// Its call moves the ledger's log, once.
+    AnchorCall,
+    /// The log's authority signed this size and root for this contract.
+    AnchorAuthority,
+    /// The anchored checkpoint is the ledger's, and of the size, root and bytes that were anchored.
+    AnchorCheckpoint,
+    /// The path leads from the leaf to the anchored root.
+    AnchorInclusion,
+    /// The call data asks the contract for just this.
+    AnchorQuery,
+    /// The event's outcome is under the root of the log of outcomes that was anchored with it.
+    AnchorOutcome,
 }
 
 impl Check {
@@ -51,6 +67,16 @@ impl Check {
         Self::Leaf,
         Self::CheckpointSignature,
         Self::Inclusion,
+    ];
+
+    /// The checks of one anchor, in order; [`Check::AnchorOutcome`] follows if it has the outcome.
+    pub const OF_AN_ANCHOR: &[Self] = &[
+        Self::AnchorTransaction,
+        Self::AnchorCall,
+        Self::AnchorAuthority,
+        Self::AnchorCheckpoint,
+        Self::AnchorInclusion,
+        Self::AnchorQuery,
     ];
 
     /// The stable name.
@@ -69,6 +95,13 @@ impl Check {
             Self::Consistency => "consistency",
             Self::Outcome => "outcome",
             Self::StateRoot => "state_root",
+            Self::AnchorTransaction => "anchor_transaction",
+            Self::AnchorCall => "anchor_call",
+            Self::AnchorAuthority => "anchor_authority",
+            Self::AnchorCheckpoint => "anchor_checkpoint",
+            Self::AnchorInclusion => "anchor_inclusion",
+            Self::AnchorQuery => "anchor_query",
+            Self::AnchorOutcome => "anchor_outcome",
         }
     }
 }
@@ -130,6 +163,24 @@ pub struct Proven {
     pub size: TreeSize,
     /// Root of that tree.
     pub root: RootHash,
+    /// Where it is anchored, as far as bytes alone can show.
+    pub anchors: Vec<ProvenAnchor>,
+}
+
+fn anchor_json(anchor: &ProvenAnchor) -> Value {
+    let text = |text: String| Value::String(text);
+    Value::object([
+        ("authority", text(anchor.authority.to_hex())),
+        ("chain_id", integer(anchor.chain_id)),
+        ("contract", text(anchor.contract.to_hex())),
+        ("log_id", text(anchor.log_id.to_hex())),
+        ("outcome", Value::Bool(anchor.outcome)),
+        ("pinned", Value::Bool(anchor.pinned)),
+        ("root", text(anchor.root.to_hex())),
+        ("sender", text(anchor.sender.to_hex())),
+        ("size", integer(anchor.size.get())),
+        ("transaction", text(anchor.transaction.to_hex())),
+    ])
 }
 
 /// Every check that was made, in order.
@@ -188,6 +239,7 @@ impl Report {
         });
         let proven = self.proven.as_ref().map_or(Value::Null, |proven| {
             Value::object([
+                ("anchors", Value::Array(proven.anchors.iter().map(anchor_json).collect())),
                 ("index", integer(proven.index.get())),
                 ("leaf_hash", text(&proven.leaf_hash.to_hex())),
                 ("ledger_id", proven.ledger_id.map_or(Value::Null, |id| text(&id.to_hex()))),
@@ -226,14 +278,16 @@ impl fmt::Display for Report {
 
 /// Collects the lines of a report while checks are made.
 pub(crate) struct Checklist {
-    planned: &'static [Check],
+    planned: Vec<Check>,
     lines: Vec<Line>,
     caveats: Vec<String>,
 }
 
 impl Checklist {
-    pub(crate) fn new(planned: &'static [Check]) -> Self {
-        Self { planned, lines: Vec::with_capacity(planned.len()), caveats: Vec::new() }
+    /// A report that is going to make these checks, in order; one may come several times.
+    pub(crate) fn new(planned: impl IntoIterator<Item = Check>) -> Self {
+        let planned: Vec<Check> = planned.into_iter().collect();
+        Self { lines: Vec::with_capacity(planned.len()), planned, caveats: Vec::new() }
     }
 
     /// The check holds; `words` say what was found.
@@ -250,10 +304,13 @@ impl Checklist {
         let proven = match result {
             Ok(proven) => Some(proven),
             Err(failed) => {
-                let made: Vec<Check> = self.lines.iter().map(|line| line.check).collect();
                 self.lines.push(Line { check: failed.check, outcome: Outcome::Failed(failed.why) });
-                let rest = self.planned.iter().filter(|&&check| check != failed.check && !made.contains(&check));
-                self.lines.extend(rest.map(|&check| Line { check, outcome: Outcome::NotMade }));
+                for line in &self.lines {
+                    if let Some(at) = self.planned.iter().position(|check| *check == line.check) {
+                        self.planned.remove(at);
+                    }
+                }
+                self.lines.extend(self.planned.iter().map(|&check| Line { check, outcome: Outcome::NotMade }));
                 None
             }
         };

@@ -6,16 +6,19 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
 use tally_protocol::checkpoint::{Checkpoint, SignedCheckpoint};
 use tally_protocol::control::ControlEvent;
 use tally_protocol::frame::Frame;
-use tally_protocol::hash::{RootHash, RunHash, StateRoot, VesNode};
-use tally_protocol::id::{Epoch, Index, KeyId, Sequence, Stream, TreeSize};
+use tally_protocol::hash::{self, ProfileId, ReportHash, RootHash, RunHash, StateRoot, VesNode};
+use tally_protocol::id::{AgentId, Epoch, Index, KeyId, PluginId, Sequence, Stream, TreeSize};
 use tally_protocol::key::{PublicKey, Signature};
+use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry, Submission};
+use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
+use tally_protocol::release::{Decision, Price, PricePer, Release, Review, Version, attest};
 use tally_protocol::run::{Record, RecordIn, RunBuilder, StoredRun};
 use tally_protocol::time::LogTime;
 use tally_testkit::{
@@ -290,7 +293,7 @@ fn a_run_of_another_chain_epoch_or_ledger_is_found() {
     assert_eq!(rules(run_of(header.ledger, 0, header.previous)), [Rule::RunEpoch, Rule::RunChain]);
     // A later epoch is no fault in itself, but the runs after it would have to follow.
     assert_eq!(rules(run_of(header.ledger, 2, header.previous))[..2], [Rule::RunChain, Rule::RunEpoch]);
-    let other = tally_protocol::hash::LedgerId::ZERO;
+    let other = hash::LedgerId::ZERO;
     assert_eq!(rules(run_of(other, 1, header.previous)), [Rule::RunLedger, Rule::RunChain]);
     assert_eq!(model.size(), 616);
 }
@@ -390,7 +393,7 @@ fn checkpoints_are_held_to_signature_root_and_length() {
     assert_eq!(with(sign(65, root(64))).rule, Rule::TwoRoots);
     let longer = with(sign(700, root(600)));
     assert_eq!((longer.rule, longer.place), (Rule::Truncated, entry(616)));
-    assert_eq!(with(sign(0, tally_protocol::hash::empty_root())).rule, Rule::CheckpointRoot);
+    assert_eq!(with(sign(0, hash::empty_root())).rule, Rule::CheckpointRoot);
     // A checkpoint that holds is no finding, wherever it cuts the runs.
     let mut more = log.clone();
     more.checkpoints.extend((1..=616).step_by(3).map(|size| sign(size, root(size as usize))));
@@ -605,6 +608,165 @@ fn control_events_without_right_or_against_the_state_are_named() {
     must_name(3, Rule::ControlRefused, |model, _, tenant, agent| {
         let reserved = agent.event(tenant.stream(1), event_id(2)).of_type("tally.agent_key.revoked").sign();
         model.append_unjudged(&reserved, agent.public_key(), START);
+    });
+}
+
+/// The list of store 1.
+fn list(tenant: &TestTenant, types: &[&str]) -> ControlEvent {
+    let entity_types = types.iter().map(|name| (*name).to_owned()).collect();
+    ControlEvent::EntityTypesSet { store_id: tenant.stream(1).store, entity_types }
+}
+
+/// An event about this type in store 1, whatever the rules say.
+fn put_about(model: &mut ReferenceLog, (agent, tenant): (&TestAgent, &TestTenant), n: u64, entity_type: &str) {
+    let frame = agent.event(tenant.stream(1), event_id(n)).about(entity_type, "1").sign();
+    model.append_unjudged(&frame, agent.public_key(), START);
+}
+
+#[test]
+fn an_entity_type_that_the_list_does_not_name_is_named() {
+    must_name(5, Rule::EntityTypeUnknown, |model, _, tenant, agent| {
+        model.submit(&tenant.control(&list(tenant, &["item", "order"]), event_id(2), START), START);
+        put_about(model, (agent, tenant), 3, "order");
+        put_about(model, (agent, tenant), 4, "parcel");
+    });
+    // Taken back, or set anew: from then on, and not before.
+    must_name(8, Rule::EntityTypeUnknown, |model, _, tenant, agent| {
+        let store_id = tenant.stream(1).store;
+        put_about(model, (agent, tenant), 1, "parcel");
+        model.submit(&tenant.control(&list(tenant, &[]), event_id(2), START), START);
+        model.submit(&tenant.control(&ControlEvent::EntityTypesLifted { store_id }, event_id(3), START), START);
+        put_about(model, (agent, tenant), 4, "parcel");
+        model.submit(&tenant.control(&list(tenant, &["order"]), event_id(5), START), START);
+        put_about(model, (agent, tenant), 6, "parcel");
+    });
+    // Another store's list is none of this store's.
+    let verdict = dishonest(|model, _, tenant, agent| {
+        let store_id = tenant.stream(2).store;
+        let other = ControlEvent::EntityTypesSet { store_id, entity_types: BTreeSet::new() };
+        model.submit(&tenant.control(&other, event_id(2), START), START);
+        put_about(model, (agent, tenant), 3, "parcel");
+    });
+    assert!(verdict.clean(), "{verdict}");
+    must_name(3, Rule::ControlRefused, |model, ledger, tenant, _| {
+        let frame = ledger.root.control(Stream::LEDGER, &list(tenant, &["order"]), event_id(2), START);
+        model.append_unjudged(&frame, ledger.root.public_key(), START);
+    });
+}
+
+/// The agents of a tenant with their first keys.
+struct FirstKeys<'t>(&'t TestTenant);
+
+impl Agents for FirstKeys<'_> {
+    fn valid_key(&self, _: &Stream, agent: AgentId, _: KeyId, _: LogTime) -> Option<PublicKey> {
+        (1..9).map(|n| self.0.agent(n)).find(|known| known.id == agent).map(|known| known.public_key())
+    }
+
+    fn is_root(&self, _: &Stream, agent: AgentId) -> bool {
+        agent == self.0.root.id
+    }
+}
+
+/// Writes the life of a plugin that brings `parcel` to store 1: registers its reviewer, publishes and approves it, and
+/// installs it, granted or not. Five entries; gives the register.
+fn install(model: &mut ReferenceLog, ledger: &TestLedger, tenant: &TestTenant, granted: bool) -> PluginRegister {
+    let (publisher, reviewer, registry) = (tenant.agent(1), tenant.agent(2), Stream::control(tenant.id));
+    model.submit(&tenant.register(&reviewer, event_id(50), START), START);
+    model.submit(&tenant.control(&list(tenant, &["order"]), event_id(51), START), START);
+    let mut register = PluginRegister::new(ledger.id());
+    let permissions = BTreeSet::from(["entity:parcel".to_owned()]);
+    let release = Release {
+        plugin: PluginId::new("shipping").unwrap(),
+        version: Version::new(1, 0, 0),
+        module: hash::module(b"module"),
+        manifest: hash::manifest(b"{}"),
+        abi: 1,
+        state_version: 1,
+        permissions: permissions.clone(),
+        limits: BTreeMap::new(),
+        price: Price { amount: 0, currency: *b"EUR", per: PricePer::Month },
+        schemas: BTreeMap::new(),
+    };
+    let (release_hash, id, first) = (release.hash(), release.plugin.clone(), KeyId::new(1));
+    let signed = attest(&release_hash, publisher.id, first, START, &publisher.key).unwrap();
+    let submission = Submission { release, release_hash, publisher: signed, previous: register.head(&registry, &id) };
+    write_plugin(model, tenant, &mut register, 52, &PluginEvent::Submitted(submission));
+    let review = Review {
+        plugin: id.clone(),
+        version: Version::new(1, 0, 0),
+        release: release_hash,
+        decision: Decision::Approved,
+        overrides: false,
+        report: ReportHash::from_bytes([4; 32]),
+        blocking: 0,
+        reason: "read it".to_owned(),
+        previous: register.head(&registry, &id),
+    };
+    let signed = review.sign(reviewer.id, first, START, &reviewer.key).unwrap();
+    write_plugin(model, tenant, &mut register, 53, &PluginEvent::Reviewed { review, reviewer: signed });
+    let binding = Binding {
+        store_id: tenant.stream(1).store,
+        previous: register.head(&tenant.stream(1), &id),
+        plugin: id,
+        registry: Registry::Tenant,
+        version: Version::new(1, 0, 0),
+        release: release_hash,
+        module: hash::module(b"module"),
+        profile: ProfileId::from_bytes([6; 32]),
+        state_version: 1,
+        granted: if granted { permissions } else { BTreeSet::new() },
+        limits: BTreeMap::new(),
+        config: Config::empty(),
+        rollback: false,
+    };
+    write_plugin(model, tenant, &mut register, 54, &PluginEvent::Installed(binding));
+    register
+}
+
+fn write_plugin(
+    model: &mut ReferenceLog,
+    tenant: &TestTenant,
+    register: &mut PluginRegister,
+    n: u64,
+    event: &PluginEvent,
+) {
+    let stream = Stream::control(tenant.id);
+    let at = Moment { stream, actor: tenant.root.id, index: Index::new(model.size() as u64), now: START };
+    register.apply(&at, event, &FirstKeys(tenant)).unwrap();
+    let (kind, id) = event.entity();
+    let draft = tenant.root.event(stream, event_id(n)).of_type(event.event_type()).about(kind, &id);
+    model.append_unjudged(&draft.payload(&event.payload()).sign(), tenant.root.public_key(), START);
+}
+
+#[test]
+fn an_entity_type_is_a_plugin_s_to_bring_only_while_it_runs_with_the_grant() {
+    must_name(8, Rule::EntityTypeUnknown, |model, ledger, tenant, agent| {
+        install(model, ledger, tenant, false);
+        put_about(model, (agent, tenant), 60, "parcel");
+    });
+    must_name(9, Rule::EntityTypeUnknown, |model, ledger, tenant, agent| {
+        install(model, ledger, tenant, true);
+        put_about(model, (agent, tenant), 60, "parcel");
+        put_about(model, (agent, tenant), 61, "crate");
+    });
+    let ended = |end: fn(PluginEvent) -> PluginEvent| {
+        must_name(10, Rule::EntityTypeUnknown, |model, ledger, tenant, agent| {
+            let mut register = install(model, ledger, tenant, true);
+            put_about(model, (agent, tenant), 60, "parcel");
+            let (stream, plugin) = (tenant.stream(1), PluginId::new("shipping").unwrap());
+            let previous = register.head(&stream, &plugin);
+            let (store_id, reason) = (stream.store, "enough".to_owned());
+            let removed = PluginEvent::Removed { store_id, plugin, reason, previous };
+            write_plugin(model, tenant, &mut register, 61, &end(removed));
+            put_about(model, (agent, tenant), 62, "parcel");
+        });
+    };
+    ended(|removed| removed);
+    ended(|removed| match removed {
+        PluginEvent::Removed { store_id, plugin, reason, previous } => {
+            PluginEvent::Quarantined { store_id, plugin, reason, previous }
+        }
+        other => other,
     });
 }
 

@@ -287,7 +287,7 @@ fn reading_is_strict() {
             }
         }
     }
-    for later in ["cosignatures", "anchor", "outcome", "Format", ""] {
+    for later in ["cosignatures", "anchor", "outcome", "Anchors", "Format", ""] {
         let mut more = members.to_vec();
         more.push((later.to_owned(), Value::Array(Vec::new())));
         assert_eq!(Bundle::decode(&encode(more)), Err(BundleError::Unknown), "{later}");

@@ -1,4 +1,4 @@
-//! Control state: tenants, agent keys and the life of plugins, as the log says they are.
+//! Control state: tenants, agent keys, the entity types that stores take and the life of plugins, as the log says.
 //!
 //! A deterministic state machine over the events of the reserved streams, applied in index order inside ordering (and
 //! again by recovery). It takes a control event and its log time; it gives a decision or a changed state; it reads no
@@ -7,7 +7,7 @@
 //! | stream | events | signer |
 //! |---|---|---|
 //! | (nil, nil) the ledger's | tenant created; keys of the ledger's root agent | the ledger's root agent |
-//! | (tenant, nil) a tenant's | keys of the tenant's agents | the tenant's root agent, or the ledger's if the tenant is operator-managed |
+//! | (tenant, nil) a tenant's | keys of the tenant's agents; entity types of its stores | the tenant's root agent, or the ledger's if the tenant is operator-managed |
 //! | both | releases of plugins and their reviews; in a tenant's also what runs in its stores | as above |
 //!
 //! A key's validity is judged at sequencing time, never at `created_at` (no back-dating): not revoked, at or past
@@ -15,6 +15,7 @@
 //! no business of this crate.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use tally_protocol::control::{ControlEvent, RESERVED_PREFIX};
 use tally_protocol::entry::Genesis;
@@ -25,6 +26,8 @@ use tally_protocol::key::{PublicKey, check_registration};
 use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
 use tally_protocol::time::LogTime;
+
+use crate::entity_types::{EntityTypes, Lists};
 
 /// One key of one agent, with its whole life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +79,13 @@ pub struct TenantInfo {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[allow(clippy::large_enum_variant, reason = "one at a time, and moved once")]
 pub enum Change {
-    /// Tenants and keys.
+    /// Tenants, keys and lists of entity types.
     Control(ControlEvent),
     /// Releases and bindings.
     Plugin(PluginEvent),
 }
 
-/// Tenants, keys, releases and bindings at one position of the log.
+/// Tenants, keys, lists of entity types, releases and bindings at one position of the log.
 #[derive(Debug, Clone)]
 pub struct Control {
     root_agent: AgentId,
@@ -91,6 +94,7 @@ pub struct Control {
     generation: u64,
     ledger: LedgerId,
     plugins: PluginRegister,
+    entity_types: Lists,
 }
 
 fn refused(what: &str) -> Reject {
@@ -117,6 +121,7 @@ impl Control {
             generation: 0,
             ledger: genesis.ledger_id(),
             plugins: PluginRegister::new(genesis.ledger_id()),
+            entity_types: Lists::default(),
         }
     }
 
@@ -124,6 +129,12 @@ impl Control {
     #[must_use]
     pub const fn plugins(&self) -> &PluginRegister {
         &self.plugins
+    }
+
+    /// What a store takes, if it has a list.
+    #[must_use]
+    pub fn entity_types(&self, stream: &Stream) -> Option<&Arc<EntityTypes>> {
+        self.entity_types.of(stream)
     }
 
     /// Rises with each change of tenants or keys.
@@ -261,6 +272,12 @@ impl Control {
                 }
                 Ok(())
             }
+            ControlEvent::EntityTypesSet { .. } | ControlEvent::EntityTypesLifted { .. } => {
+                if stream.is_ledger() {
+                    return Err(refused("a store's list is set in its tenant's stream"));
+                }
+                Ok(())
+            }
         }
     }
 
@@ -291,6 +308,7 @@ impl Control {
                 let applied = plugins.apply(&at, event, self);
                 debug_assert_eq!(applied, Ok(()));
                 self.plugins = plugins;
+                self.entity_types.follow(event, stream, &self.plugins);
                 return;
             }
         };
@@ -325,6 +343,13 @@ impl Control {
                     key.revoked_at = Some(now);
                     key.generation = generation;
                 });
+            }
+            ControlEvent::EntityTypesSet { store_id, entity_types } => {
+                let target = Stream::new(stream.tenant, *store_id);
+                self.entity_types.set(target, entity_types, index, &self.plugins);
+            }
+            ControlEvent::EntityTypesLifted { store_id } => {
+                self.entity_types.lift(&Stream::new(stream.tenant, *store_id));
             }
         }
     }

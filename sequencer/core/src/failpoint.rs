@@ -42,13 +42,19 @@ pub const APPLY_FAIL_POINTS: &[&str] = &[
 /// Aborts if this is the point and the passage that were asked for.
 #[cfg(feature = "failpoints")]
 pub(crate) fn hit(name: &str) {
+    debug_assert!(FAIL_POINTS.contains(&name) || APPLY_FAIL_POINTS.contains(&name), "fail point {name} is not listed");
+    fail_point(name);
+}
+
+/// The same for rooms above the core, which list their points themselves.
+#[cfg(feature = "failpoints")]
+pub fn fail_point(name: &str) {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
     static PASSED: AtomicU64 = AtomicU64::new(0);
 
-    debug_assert!(FAIL_POINTS.contains(&name) || APPLY_FAIL_POINTS.contains(&name), "fail point {name} is not listed");
     let wanted = WANTED.get_or_init(|| {
         let text = std::env::var("TALLY_FAILPOINT").ok()?;
         let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
@@ -64,3 +70,7 @@ pub(crate) fn hit(name: &str) {
 
 #[cfg(not(feature = "failpoints"))]
 pub(crate) fn hit(_name: &str) {}
+
+/// The same for rooms above the core, which list their points themselves.
+#[cfg(not(feature = "failpoints"))]
+pub fn fail_point(_name: &str) {}

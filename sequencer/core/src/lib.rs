@@ -12,7 +12,8 @@
 //! | 8 | [`index`] | durable runs → derived indexes, behind a cursor | |
 //! | 9 | [`apply`] | signed events → outcomes by a [`follower`], a log of their own | applied |
 //! | 10 | [`publish`] | newest certified checkpoints → the world's | published |
-//! | 11 | [`batch`] | signed events → VES commitments | |
+//! | 11 | [`anchored`] | sizes that chains hold for good, from whoever watches them | anchored |
+//! | 12 | [`batch`] | signed events → VES commitments | |
 //!
 //! Two doors only: the [`Submitter`] writes, the [`Reader`] reads. [`pipeline`] owns every thread and queue.
 //! Starting is recovering ([`recover`]); there is no other start path.
@@ -21,6 +22,7 @@
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod entity_types;
 pub mod error;
 mod failpoint;
 mod fast_hash;
@@ -34,6 +36,7 @@ pub mod watermarks;
 // The order in which an event travels.
 pub mod acknowledge;
 pub mod admit;
+pub mod anchored;
 pub mod append;
 pub mod apply;
 pub mod batch;
@@ -53,12 +56,14 @@ pub mod stepped;
 
 pub use acknowledge::{EventResult, Fate, Outcome, OutcomeUnknown, Placed, Receipt, Ticket};
 pub use admit::{Lane, Refused, Submitter};
+pub use anchored::AnchoredMark;
 pub use apply::ApplyState;
 pub use clock::{Clock, SystemClock};
 pub use config::Config;
 pub use control::{KeyRecord, TenantInfo};
+pub use entity_types::EntityTypes;
 pub use error::StartError;
-pub use failpoint::{APPLY_FAIL_POINTS, FAIL_POINTS};
+pub use failpoint::{APPLY_FAIL_POINTS, FAIL_POINTS, fail_point};
 pub use fence::{Fence, FenceError, FenceRecord, FileFence};
 pub use follower::{Applied, Follower, FollowerError, FollowerRange};
 pub use gate::PluginGate;

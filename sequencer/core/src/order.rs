@@ -2,8 +2,9 @@
 //! else (law 2). Moves `ordered`. One thread, no locks on the way of an ordinary event.
 //!
 //! For each event, in this order: is it a duplicate (its first receipt, or a conflict), is `created_at` too far ahead,
-//! is its key valid now (a revocation earlier in the same run already counts), may it change control state. Only then
-//! it gets its place, so a refused event leaves no gap.
+//! is its key valid now (a revocation earlier in the same run already counts), does its store take its entity type (so
+//! does a list or a plugin of the same run), may it change control state. Only then it gets its place, so a refused event
+//! leaves no gap.
 //!
 //! While the disk syncs one run, the next one fills. A log time that would follow a stepped wall clock stops ordering
 //! with an alarm: log time never falls, so a jump could never be taken back.
@@ -26,6 +27,7 @@ use tally_storage::StorageError;
 use crate::admit::Reply;
 use crate::clock::StepGuard;
 use crate::control::{Change, Control, KeyRecord};
+use crate::entity_types::{self, EntityTypes};
 use crate::failpoint;
 use crate::fast_hash::FastHash;
 use crate::shared::{Shared, read, write};
@@ -97,9 +99,15 @@ pub(crate) struct Orderer {
     last_time: LogTime,
     heads: HashMap<Stream, Sequence>,
     window: Window,
-    /// Keys of writers that were found in control state; forgotten whenever control state changes, which only this
-    /// thread does. So an ordinary event takes no lock.
-    writers: HashMap<Writer, KeyRecord, FastHash>,
+    /// What control state says of writers; forgotten whenever control state changes, which only this thread does. So an
+    /// ordinary event takes no lock.
+    writers: HashMap<Writer, Known, FastHash>,
+}
+
+/// What an ordinary event is held against: its writer's key, and what its store takes.
+struct Known {
+    key: KeyRecord,
+    entity_types: Option<Arc<EntityTypes>>,
 }
 
 /// An ordinary stream with one agent's key: who may write.
@@ -382,16 +390,26 @@ impl Orderer {
             ));
         }
         let name = (frame.stream(), frame.agent_id(), frame.key_id());
-        if let Some(key) = self.writers.get(&name) {
-            usable(key, event, now)?;
-            return Control::check_ordinary(frame.event_type()).map(|()| None);
+        if let Some(known) = self.writers.get(&name) {
+            usable(&known.key, event, now)?;
+            Control::check_ordinary(frame.event_type())?;
+            return entity_types::check(known.entity_types.as_deref(), frame.entity_type()).map(|()| None);
         }
+        self.look_up_writer(name, event, now)
+    }
+
+    /// The same for a writer that control state has to be asked about.
+    fn look_up_writer(&mut self, name: Writer, event: &VerifiedEvent, now: LogTime) -> Result<Option<Change>, Reject> {
+        let frame = event.frame();
         let control = read(&self.shared.control);
         let key = control.find_key(&name.0, name.1, name.2).copied();
         let Some(key) = key else { return Err(no_such_key()) };
         usable(&key, event, now)?;
         let change = control.check(&name.0, name.1, frame.event_type(), frame.payload(), now)?;
+        // A control stream has no list.
+        let entity_types = control.entity_types(&name.0).cloned();
         drop(control);
+        entity_types::check(entity_types.as_deref(), frame.entity_type())?;
         if let Some(refusal) = event.refusal() {
             return Err(refusal.clone());
         }
@@ -399,7 +417,7 @@ impl Orderer {
             if self.writers.len() >= WRITERS_MAX {
                 self.writers.clear();
             }
-            self.writers.insert(name, key);
+            self.writers.insert(name, Known { key, entity_types });
         }
         Ok(change)
     }

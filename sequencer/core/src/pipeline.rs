@@ -29,6 +29,7 @@ use tally_storage::{
 };
 
 use crate::admit::{Door, Submitter};
+use crate::anchored::AnchoredMark;
 use crate::append::{self, Appender};
 use crate::apply::{self, Applier, Applying};
 use crate::clock::Clock;
@@ -202,6 +203,18 @@ impl Sequencer {
     /// Lets a follower that halted try again, from what is stored. Nothing happens if it follows.
     pub fn retry_apply(&self) {
         self.shared.applying.ask_for_retry();
+    }
+
+    /// Somebody who remembers contradicts this log: it is served, and extended no more. For whoever opens the node, before
+    /// its doors are open.
+    pub fn stop_extending(&self, why: &str) {
+        self.shared.watermarks.enter(NodeState::ReadOnly(why.to_owned()));
+    }
+
+    /// The owner of the rung `anchored`, for whoever watches the chains.
+    #[must_use]
+    pub fn anchored(&self) -> AnchoredMark {
+        AnchoredMark(Arc::clone(&self.shared))
     }
 
     /// What the pipeline measures.

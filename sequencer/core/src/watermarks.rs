@@ -1,4 +1,5 @@
-//! The ladder: `ordered >= durable >= folded >= signed >= acknowledged`, `signed >= published`, and `signed >= applied`.
+//! The ladder: `ordered >= durable >= folded >= signed >= acknowledged`, `signed >= published >= anchored`, and
+//! `signed >= applied`.
 //!
 //! Each rung is the size of the log prefix that reached it, has one writer (the stage that owns it), and never falls
 //! (law 6). Whoever waits for a rung subscribes; a reader that asks above a rung is told which one is missing.
@@ -26,6 +27,8 @@ pub struct Ladder {
     pub published: TreeSize,
     /// Entries whose outcomes are stored and signed; 0 on a node without a follower.
     pub applied: TreeSize,
+    /// Entries under a published checkpoint that chains hold for good; 0 on a node that watches none.
+    pub anchored: TreeSize,
 }
 
 /// Whether the node takes events, and why not.
@@ -58,12 +61,22 @@ pub enum Rung {
     Published,
     /// See [`Ladder::applied`].
     Applied,
+    /// See [`Ladder::anchored`].
+    Anchored,
 }
 
 impl Rung {
     /// All rungs, in ladder order.
-    pub const ALL: [Self; 7] =
-        [Self::Ordered, Self::Durable, Self::Folded, Self::Signed, Self::Acknowledged, Self::Published, Self::Applied];
+    pub const ALL: [Self; 8] = [
+        Self::Ordered,
+        Self::Durable,
+        Self::Folded,
+        Self::Signed,
+        Self::Acknowledged,
+        Self::Published,
+        Self::Applied,
+        Self::Anchored,
+    ];
 
     /// The rung's name.
     #[must_use]
@@ -76,6 +89,7 @@ impl Rung {
             Self::Acknowledged => "acknowledged",
             Self::Published => "published",
             Self::Applied => "applied",
+            Self::Anchored => "anchored",
         }
     }
 }
@@ -92,6 +106,7 @@ impl Ladder {
             Rung::Acknowledged => self.acknowledged,
             Rung::Published => self.published,
             Rung::Applied => self.applied,
+            Rung::Anchored => self.anchored,
         }
     }
 }
@@ -99,7 +114,7 @@ impl Ladder {
 /// The rungs and the node's state.
 #[derive(Debug)]
 pub struct Watermarks {
-    rungs: [AtomicU64; 7],
+    rungs: [AtomicU64; 8],
     feed: watch::Sender<Ladder>,
     state: Mutex<NodeState>,
 }
@@ -112,7 +127,7 @@ impl Watermarks {
             Rung::Ordered | Rung::Durable | Rung::Folded => AtomicU64::new(size.get()),
             Rung::Signed | Rung::Acknowledged => AtomicU64::new(signed.get()),
             Rung::Published => AtomicU64::new(published.get()),
-            Rung::Applied => AtomicU64::new(0),
+            Rung::Applied | Rung::Anchored => AtomicU64::new(0),
         };
         let this =
             Self { rungs: Rung::ALL.map(at), feed: watch::Sender::default(), state: Mutex::new(NodeState::Running) };
@@ -124,7 +139,7 @@ impl Watermarks {
     pub(crate) fn raise(&self, rung: Rung, to: TreeSize) {
         let before = self.rungs[rung as usize].swap(to.get(), Ordering::AcqRel);
         assert!(before <= to.get(), "rung {} fell from {before} to {to}", rung.name());
-        if matches!(rung, Rung::Signed | Rung::Acknowledged | Rung::Published | Rung::Applied) {
+        if matches!(rung, Rung::Signed | Rung::Acknowledged | Rung::Published | Rung::Applied | Rung::Anchored) {
             self.feed.send_replace(self.ladder());
         }
     }
@@ -139,6 +154,7 @@ impl Watermarks {
     /// one that moved in between.
     #[must_use]
     pub fn ladder(&self) -> Ladder {
+        let anchored = self.get(Rung::Anchored);
         let applied = self.get(Rung::Applied);
         let published = self.get(Rung::Published);
         let acknowledged = self.get(Rung::Acknowledged);
@@ -146,10 +162,10 @@ impl Watermarks {
         let folded = self.get(Rung::Folded);
         let durable = self.get(Rung::Durable);
         let ordered = self.get(Rung::Ordered);
-        Ladder { ordered, durable, folded, signed, acknowledged, published, applied }
+        Ladder { ordered, durable, folded, signed, acknowledged, published, applied, anchored }
     }
 
-    /// Told whenever signed, acknowledged, published or applied moves.
+    /// Told whenever signed, acknowledged, published, applied or anchored moves.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Ladder> {
         self.feed.subscribe()

@@ -83,14 +83,21 @@ fn the_ladder_is_ordered_at_every_reading() {
                 assert!(now.durable >= now.folded, "{now:?}");
                 assert!(now.folded >= now.signed, "{now:?}");
                 assert!(now.signed >= now.acknowledged, "{now:?}");
-                assert!(now.signed >= now.published, "{now:?}");
+                assert!(now.signed >= now.published && now.published >= now.anchored, "{now:?}");
                 assert!(now.signed >= last.signed && now.published >= last.published, "a rung fell");
+                assert!(now.anchored >= last.anchored, "a rung fell");
                 last = now;
             }
         })
     };
+    let mut mark = node.sequencer.anchored();
     for n in 0..100 {
         node.accept((0..20).map(|m| world.event(&format!("{{\"m\":{m},\"n\":{n}}}"))).collect());
+        let ladder = node.reader.ladder();
+        assert!(mark.reach(ladder.published), "what was published may be anchored");
+        assert!(!mark.reach(TreeSize::new(ladder.ordered.get() + 1_000)), "nothing above what was published");
+        assert!(mark.reach(TreeSize::new(0)), "an older head changes nothing");
+        assert!(node.reader.ladder().anchored >= ladder.published);
     }
     stop.store(true, Ordering::Relaxed);
     watcher.join().unwrap();

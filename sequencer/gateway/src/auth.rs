@@ -18,6 +18,7 @@ use tally_protocol::time::LogTime;
 use crate::config::{GatewayConfig, Public};
 use crate::credential::{ApiKey, Credential, CredentialKey, CredentialStore, Permission};
 use crate::error::ApiError;
+use crate::market::Market;
 
 /// When a route is served without a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +29,12 @@ pub(crate) enum Anonymous {
     IfEntriesPublic,
     IfMetricsPublic,
     IfDocsPublic,
+    IfMarketPublic,
+    IfWebhook,
 }
 
 impl Anonymous {
-    pub(crate) fn allowed(self, public: &Public) -> bool {
+    fn allowed(self, public: &Public, market: Option<&Market>) -> bool {
         match self {
             Self::Never => false,
             Self::Always => true,
@@ -39,6 +42,8 @@ impl Anonymous {
             Self::IfEntriesPublic => public.entries,
             Self::IfMetricsPublic => public.metrics,
             Self::IfDocsPublic => public.docs,
+            Self::IfMarketPublic => market.is_some_and(|market| !market.public.is_empty()),
+            Self::IfWebhook => market.is_some_and(|market| market.webhook.is_some()),
         }
     }
 }
@@ -78,6 +83,8 @@ impl Rule {
             Anonymous::IfEntriesPublic => "anyone, if the operator made entry bundles public; otherwise ",
             Anonymous::IfMetricsPublic => "anyone, if the operator made metrics public; otherwise ",
             Anonymous::IfDocsPublic => "anyone, if the operator made the documentation public; otherwise ",
+            Anonymous::IfMarketPublic => "anyone, where the operator made the route public; otherwise ",
+            Anonymous::IfWebhook => "the payment provider, by its signature; otherwise ",
         };
         let who = if self.operator { "an operator's credential" } else { "a credential" };
         let roles: Vec<&str> = tally_api::api_key::Role::ALL
@@ -177,6 +184,7 @@ impl Caller {
 /// Looks up credentials and judges routes' rules.
 pub(crate) struct Door<'a> {
     pub(crate) config: &'a GatewayConfig,
+    pub(crate) market: Option<&'a Market>,
     pub(crate) store: &'a dyn CredentialStore,
     pub(crate) key: &'a CredentialKey,
     pub(crate) clock: &'a dyn Clock,
@@ -188,11 +196,12 @@ impl Door<'_> {
         if rule.anonymous == Anonymous::Always {
             return Ok(Caller(None));
         }
-        if rule.anonymous.allowed(&self.config.public) && !headers.contains_key(header::AUTHORIZATION) {
+        let is_open = rule.anonymous.allowed(&self.config.public, self.market);
+        if is_open && !headers.contains_key(header::AUTHORIZATION) {
             return Ok(Caller(None));
         }
         let caller = Caller(Some(Arc::new(self.authenticate(headers)?)));
-        if !rule.anonymous.allowed(&self.config.public) {
+        if !is_open {
             caller.must_pass(rule)?;
         }
         Ok(caller)

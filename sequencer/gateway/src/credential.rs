@@ -48,8 +48,12 @@ pub enum Permission {
     LogRead,
     /// Register, rotate and revoke agents' keys.
     KeysWrite,
+    /// Say which entity types a store takes.
+    EntityTypesWrite,
     /// Put plugins' modules.
     ModulesWrite,
+    /// Say what becomes of dead letters.
+    EffectsWrite,
     /// Create tenants.
     TenantsWrite,
     /// Create, list and revoke API keys.

@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 use tally_api::error::{ErrorBody, ErrorCode, ErrorDetail};
+use tally_api::market::{CommandReceipt, MarketErrorBody, MarketErrorDetail};
 use tally_core::{OutcomeUnknown, ReadError, Refused};
 use tally_protocol::error::Reject;
 use tally_protocol::quic;
@@ -26,11 +27,30 @@ pub(crate) struct ApiError {
     retry_after: Option<u64>,
     /// The same in milliseconds, where that is known better than in seconds.
     retry_after_ms: Option<u64>,
+    /// What only the marketplace says; apart, because every fallible function carries the size of this.
+    market: Option<Box<OfMarket>>,
+}
+
+/// What the marketplace says of a refusal.
+#[derive(Debug, Default)]
+struct OfMarket {
+    /// A name that is not in the table.
+    name: Option<Cow<'static, str>>,
+    /// Of a command that a plugin refused: where its event is.
+    receipt: Option<CommandReceipt>,
 }
 
 impl ApiError {
     pub(crate) fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, status: None, message: message.into(), details: None, retry_after: None, retry_after_ms: None }
+        Self {
+            code,
+            status: None,
+            message: message.into(),
+            details: None,
+            retry_after: None,
+            retry_after_ms: None,
+            market: None,
+        }
     }
 
     /// A member, parameter or path segment that breaks its rule.
@@ -102,6 +122,35 @@ impl ApiError {
         self
     }
 
+    /// A refusal of the marketplace with a name of its own; the table's code stands for it in measurements.
+    pub(crate) fn market(
+        code: ErrorCode,
+        (name, status): (impl Into<Cow<'static, str>>, u16),
+        message: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        let market = OfMarket { name: Some(name.into()), receipt: None };
+        Self { market: Some(Box::new(market)), ..Self::new(code, message).with_status(status) }
+    }
+
+    /// Of a command whose event is in the log.
+    pub(crate) fn at(mut self, receipt: CommandReceipt) -> Self {
+        self.market.get_or_insert_default().receipt = Some(receipt);
+        self
+    }
+
+    /// The shape of the marketplace. Nothing in it is of one request only: a repetition is answered byte for byte.
+    pub(crate) fn into_market_response(self) -> Response<Body> {
+        let OfMarket { name, receipt } = self.market.map(|market| *market).unwrap_or_default();
+        let error = MarketErrorDetail {
+            code: name.unwrap_or(Cow::Borrowed(self.code.as_str())).into_owned(),
+            message: self.message.into_owned(),
+            details: self.details.unwrap_or_else(|| json!({})),
+        };
+        let body = MarketErrorBody { error, ok: false, receipt };
+        let status = self.status.unwrap_or(self.code.status());
+        response(serde_json::to_vec(&body).unwrap_or_default(), status, self.retry_after, self.status.is_none())
+    }
+
     pub(crate) fn into_response(self, request_id: &str) -> Response<Body> {
         let body = ErrorBody {
             error: ErrorDetail {
@@ -113,20 +162,27 @@ impl ApiError {
                 request_id: request_id.to_owned(),
             },
         };
-        let mut response = Response::new(Body::from(serde_json::to_vec(&body).unwrap_or_default()));
-        *response.status_mut() = StatusCode::from_u16(self.status.unwrap_or(self.code.status()))
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert("x-error-code", HeaderValue::from_static(self.code.as_str()));
-        if let Some(seconds) = self.retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.status.is_none() && self.code.status() == 401 {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
+        let status = self.status.unwrap_or(self.code.status());
+        let mut response =
+            response(serde_json::to_vec(&body).unwrap_or_default(), status, self.retry_after, self.status.is_none());
+        response.headers_mut().insert("x-error-code", HeaderValue::from_static(self.code.as_str()));
         response
     }
+}
+
+fn response(body: Vec<u8>, status: u16, retry_after: Option<u64>, asks_credential: bool) -> Response<Body> {
+    let mut response = Response::new(Body::from(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if let Some(seconds) = retry_after {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    // Not where a plugin says 401: its credentials are not this door's.
+    if status == 401 && asks_credential {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 impl From<Refused> for ApiError {

@@ -4,15 +4,19 @@
 //! the one error shape. Every answer carries a request id; none is cached unless its handler says so. There is no
 //! route without a rule: the table's type asks for one, and the router is made from the table alone.
 
+mod anchors;
 mod api_keys;
 mod body;
 mod call;
 mod declared;
+mod effects;
+mod entity_types;
 mod events;
 mod feed;
 mod keys;
 mod ledger;
 mod log;
+mod market;
 mod modules;
 mod ops;
 mod outcomes;
@@ -98,7 +102,7 @@ pub(crate) struct Route {
 impl Route {
     /// The VES surface ignores what it does not know; ours refuses it, but where a plugin has parameters of its own.
     fn is_lenient(&self) -> bool {
-        self.path.starts_with("/api/") || self.path.starts_with("/plugins/")
+        ["/api/", "/plugins/", "/market/{*"].iter().any(|start| self.path.starts_with(start))
     }
 
     fn doc(&self) -> RouteDoc {
@@ -125,6 +129,7 @@ fn doc_path(path: &'static str) -> &'static str {
         "/outcomes/tile/{*path}" => "/outcomes/tile/{path}",
         "/outcomes/tile/entries/{*path}" => "/outcomes/tile/entries/{path}",
         "/plugins/{tenant}/{store}/{plugin}/{*path}" => "/plugins/{tenant}/{store}/{plugin}/{path}",
+        "/market/{*path}" => "/market/{path}",
         other => other,
     }
 }
@@ -158,22 +163,21 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
 
 async fn not_found(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
     let error = ApiError::new(ErrorCode::ResourceNotFound, "no such route");
-    finish(&gateway, None, request.extensions().get().copied(), Err(error))
+    finish(&gateway, &Asked::of(&request, None), Err(error))
 }
 
 async fn method_not_allowed(State(gateway): State<Arc<Gateway>>, request: Request) -> Response<Body> {
     let error = ApiError::new(ErrorCode::MethodNotAllowed, "the route does not take this method");
-    finish(&gateway, None, request.extensions().get().copied(), Err(error))
+    finish(&gateway, &Asked::of(&request, None), Err(error))
 }
 
 async fn dispatch(gateway: Arc<Gateway>, at: usize, request: Request) -> Response<Body> {
-    let started = gateway.clock.monotonic_micros();
-    let secure = request.extensions().get().copied();
+    let asked = Asked::of(&request, Some((at, gateway.clock.monotonic_micros())));
     let reply = match ROUTES.get(at) {
         Some(route) => run(&gateway, route, request).await,
         None => Err(ApiError::new(ErrorCode::ResourceNotFound, "no such route")),
     };
-    finish(&gateway, Some((at, started)), secure, reply)
+    finish(&gateway, &asked, reply)
 }
 
 async fn run(gateway: &Arc<Gateway>, route: &'static Route, request: Request) -> Reply {
@@ -201,12 +205,28 @@ async fn run(gateway: &Arc<Gateway>, route: &'static Route, request: Request) ->
 
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=63072000");
 
+/// What the end of a request needs of its beginning.
+struct Asked {
+    /// The row of the table, and when the request began, in microseconds; none if no row fits.
+    route: Option<(usize, u64)>,
+    secure: Option<Secure>,
+    /// Whether refusals have the marketplace's shape.
+    is_market: bool,
+}
+
+impl Asked {
+    fn of(request: &Request, route: Option<(usize, u64)>) -> Self {
+        let is_market = request.uri().path().starts_with("/market/");
+        Self { route, secure: request.extensions().get().copied(), is_market }
+    }
+}
+
 /// What every answer has, whatever it is an answer to.
-fn finish(gateway: &Gateway, route: Option<(usize, u64)>, secure: Option<Secure>, reply: Reply) -> Response<Body> {
+fn finish(gateway: &Gateway, asked: &Asked, reply: Reply) -> Response<Body> {
     let request_id = gateway.next_request_id();
     let mut response = reply.unwrap_or_else(|error| {
         gateway.metrics.on_error(error.code);
-        error.into_response(&request_id)
+        if asked.is_market { error.into_market_response() } else { error.into_response(&request_id) }
     });
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&request_id) {
@@ -214,17 +234,17 @@ fn finish(gateway: &Gateway, route: Option<(usize, u64)>, secure: Option<Secure>
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    if secure.is_some_and(|Secure(secure)| secure) {
+    if asked.secure.is_some_and(|Secure(secure)| secure) {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, HSTS);
     }
     let status = response.status().as_u16();
-    let micros = route.map(|(at, started)| {
+    let micros = asked.route.map(|(at, started)| {
         let micros = gateway.clock.monotonic_micros().saturating_sub(started);
         gateway.metrics.on_response(at, status, micros);
         micros
     });
     // The route's pattern, never the path: paths hold what clients write.
-    let pattern = route.and_then(|(at, _)| ROUTES.get(at)).map(|route| (route.method.name(), route.path));
+    let pattern = asked.route.and_then(|(at, _)| ROUTES.get(at)).map(|route| (route.method.name(), route.path));
     tracing::debug!(request_id, ?pattern, status, ?micros, "answered");
     response
 }

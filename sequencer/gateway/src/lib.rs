@@ -8,16 +8,20 @@
 //! What fails: every refusal has one shape and one table of statuses (`tally_api::error`); every queue, body, page,
 //! connection and wait is bounded ([`limits`]).
 
+pub mod anchors;
 pub mod config;
 pub mod control;
 pub mod credential;
+pub mod effects;
 pub mod limits;
+pub mod market;
 pub mod plugins;
 pub mod quic;
 pub mod server;
 pub mod tls;
 
 mod auth;
+mod card;
 mod envelope;
 mod error;
 mod http;
@@ -32,14 +36,17 @@ use tally_core::{Clock, Metrics, Reader, Submitter};
 use tally_verify::Ledger;
 use tokio::sync::{Semaphore, watch};
 
+pub use anchors::{AnchorPort, AnchorPortError, SeenHead};
 pub use config::{GatewayConfig, Public};
 pub use control::{ControlSignError, ControlSigner};
 pub use credential::{
     ApiKey, Credential, CredentialError, CredentialKey, CredentialStore, Environment, MemoryCredentials, Permission,
     Scope,
 };
+pub use effects::{EffectAction, EffectPort, EffectPortError};
 pub use http::{openapi, route_list, router};
 pub use limits::Limits;
+pub use market::{AgentSigner, FactEvent, Market, MarketRoles, WebhookPort, WebhookRefusal};
 pub use plugins::{PluginPort, PluginPortError};
 pub use quic::{ClientCertificates, QuicConfig, QuicEndpoint, QuicError, QuicLimits, serve_quic};
 /// TLS of the HTTP door, as [`server_config`] makes it.
@@ -69,6 +76,12 @@ pub struct GatewayParts {
     pub control: Option<Arc<dyn ControlSigner>>,
     /// Who runs plugins; none if this node runs none.
     pub plugins: Option<Arc<dyn PluginPort>>,
+    /// Who watches the chains; none if this node watches none.
+    pub anchors: Option<Arc<dyn AnchorPort>>,
+    /// Who dispatches effects; none if this node runs no plugins.
+    pub effects: Option<Arc<dyn EffectPort>>,
+    /// The marketplace; none if this node serves none.
+    pub market: Option<Market>,
     /// What the operator set.
     pub config: GatewayConfig,
 }
@@ -103,6 +116,9 @@ pub struct Gateway {
     credential_key: CredentialKey,
     control: Option<Arc<dyn ControlSigner>>,
     plugins: Option<Arc<dyn PluginPort>>,
+    anchors: Option<Arc<dyn AnchorPort>>,
+    effects: Option<Arc<dyn EffectPort>>,
+    market: Option<Arc<Market>>,
     config: GatewayConfig,
     metrics: Arc<GatewayMetrics>,
     bodies: Arc<ByteBudget>,
@@ -135,6 +151,9 @@ impl Gateway {
             credential_key,
             control,
             plugins,
+            anchors,
+            effects,
+            market,
             config,
         } = parts;
         let ledger = Ledger::from_genesis(&reader.ledger().genesis_entry)
@@ -149,6 +168,9 @@ impl Gateway {
             credential_key,
             control,
             plugins,
+            anchors,
+            effects,
+            market: market.map(Arc::new),
             metrics: Arc::new(GatewayMetrics::new(http::ROUTES.len())),
             bodies: ByteBudget::new(config.limits.bodies_bytes_max),
             reads: Arc::new(Semaphore::new(config.limits.reads_max)),
@@ -176,6 +198,7 @@ impl Gateway {
     fn door(&self) -> Door<'_> {
         Door {
             config: &self.config,
+            market: self.market.as_deref(),
             store: self.credentials.as_ref(),
             key: &self.credential_key,
             clock: self.clock.as_ref(),

@@ -6,8 +6,9 @@
 use bytes::Bytes;
 use serde_json::Value;
 use tally_merkle::sparse::StateAnswer;
-use tally_protocol::hash::{ModuleHash, StatesRoot};
+use tally_protocol::hash::{ModuleHash, ReportHash, StatesRoot};
 use tally_protocol::id::{Index, PluginId, Stream, TreeSize};
+use tally_protocol::release::Release;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -95,7 +96,8 @@ pub struct EffectInfo {
     pub index: Index,
     /// Which of the event's effects, in order, from 0.
     pub number: u32,
-    /// Everything about it: `effect_id`, `plugin`, `kind`, `suffix`, `body` (base64), and what became of it.
+    /// Everything about it: `effect_id`, `plugin`, `kind`, `suffix`, `body` (base64), and what became of it: `state`, `attempts`,
+    /// `reason`, `next_attempt`, `answer_index`.
     pub record: Value,
 }
 
@@ -108,6 +110,17 @@ pub struct LogLineInfo {
     pub level: &'static str,
     /// The text, control characters escaped.
     pub text: String,
+}
+
+/// What the machine has to say about a release.
+#[derive(Debug, Clone)]
+pub struct ReportInfo {
+    /// The hash that a review names.
+    pub hash: ReportHash,
+    /// How many of its findings block an approval.
+    pub blocking: u32,
+    /// All of it, as `docs/formats/report.md` has it.
+    pub report: Value,
 }
 
 /// The plugins of a node.
@@ -123,6 +136,12 @@ pub trait PluginPort: Send + Sync {
     /// # Errors
     /// There is none; storage failed.
     fn module(&self, hash: ModuleHash) -> Result<Bytes, PluginPortError>;
+
+    /// The report on a release whose module is stored. From now on the node takes an approval that names it.
+    ///
+    /// # Errors
+    /// The module is not stored, or took more than compiling may use.
+    fn report(&self, release: &Release) -> Result<ReportInfo, PluginPortError>;
 
     /// The plugins of a stream, in install order, and the size that this is as of.
     ///

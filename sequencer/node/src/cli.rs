@@ -2,7 +2,10 @@
 //!
 //! `--json` gives one JSON object per line on standard output, for scripts; progress and logs go to standard error.
 
+pub mod anchor;
+pub mod effects;
 pub mod plugin;
+pub mod webhook;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,6 +14,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{AgentId, EventId, Index, KeyId, StoreId, TenantId};
 use tally_protocol::key::PublicKey;
+use tally_verify::TrustedChain;
 
 /// A verifiable sequencer: signed events in, proven receipts out.
 #[derive(Debug, Parser)]
@@ -43,6 +47,7 @@ impl Cli {
             Command::Export(args) => args.json,
             Command::Replay(args) => args.json,
             Command::Bundle(_) | Command::Completions(_) | Command::CompileModule => false,
+            Command::Anchor(args) => args.action.is_json(),
             Command::Plugin(args) => args.action.is_json(),
             Command::Keys(args) => match &args.action {
                 KeysAction::List(args) => args.agent.json,
@@ -50,6 +55,12 @@ impl Cli {
                 KeysAction::Rotate(args) => args.agent.json,
                 KeysAction::Revoke(args) => args.agent.json,
             },
+            Command::Types(args) => match &args.action {
+                TypesAction::Show(args) | TypesAction::Lift(args) => args.json,
+                TypesAction::Set(args) => args.store.json,
+            },
+            Command::Effects(args) => args.action.is_json(),
+            Command::Webhook(args) => args.json,
         }
     }
 }
@@ -90,8 +101,16 @@ pub enum Command {
     Bundle(BundleArgs),
     /// List, register, rotate and revoke agents' signing keys.
     Keys(KeysArgs),
+    /// Show, set and lift the list of entity types that a store takes.
+    Types(TypesArgs),
+    /// List effects that plugins asked for; try dead letters again, or give them up.
+    Effects(effects::EffectsArgs),
+    /// Check a message of the payment provider against the secret of its webhook, offline.
+    Webhook(webhook::WebhookArgs),
     /// Make, test, measure and publish plugins.
     Plugin(plugin::PluginArgs),
+    /// Make, watch and check anchors on EVM chains.
+    Anchor(anchor::AnchorArgs),
     /// Print a shell completion script.
     Completions(CompletionsArgs),
     /// Compiles a module from standard input; for the node itself, which runs this with bounds.
@@ -100,7 +119,7 @@ pub enum Command {
 }
 
 /// `tally dev`
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct DevArgs {
     /// Where the data goes. The fence file lies beside it.
     #[arg(long, default_value = "tally-data", env = "TALLY_DATA")]
@@ -114,6 +133,19 @@ pub struct DevArgs {
     /// Take a missing fence file as given and start a new one. Only right if this copy of the data is the newest.
     #[arg(long)]
     pub adopt_fence: bool,
+    /// Run no plugins: no second log, and events about plugins are refused.
+    #[arg(long)]
+    pub no_plugins: bool,
+    /// Also run a development chain (anvil) with the anchor contract, and the worker that anchors this ledger there.
+    #[arg(long, conflicts_with = "watch_chains")]
+    pub chain: bool,
+    /// Watch the chains of this file, a section `[anchor]` as in tally.toml without its name.
+    #[arg(long, value_name = "FILE")]
+    pub watch_chains: Option<PathBuf>,
+    /// Serve a marketplace and dispatch effects: the sections `[market]`, `[effects]` and `[connectors.KIND]` of this file,
+    /// as in tally.toml.
+    #[arg(long, value_name = "FILE", conflicts_with = "no_plugins")]
+    pub with: Option<PathBuf>,
 }
 
 /// `tally serve`
@@ -314,6 +346,13 @@ pub struct VerifyArgs {
     /// Verifier keys you trust for checkpoints, as in `name+id+key`.
     #[arg(long, value_name = "VKEY")]
     pub vkey: Vec<String>,
+    /// A chain you know, as `ID:CONTRACT:AUTHORITY[,AUTHORITY..]`: anchors there must be of this contract and authority.
+    #[arg(long = "chain", value_name = "CHAIN", value_parser = anchor::parse_chain)]
+    pub chains: Vec<TrustedChain>,
+    /// JSON-RPC endpoint of a chain: also asks it whether it has the anchors' transactions and heads. Several are asked
+    /// each for the chain that it is of.
+    #[arg(long, value_name = "URL")]
+    pub rpc: Vec<String>,
     /// The entry that a .tlog-proof file is about, if the file does not hold it itself.
     #[arg(long, value_name = "FILE")]
     pub entry: Option<PathBuf>,
@@ -511,6 +550,56 @@ pub struct KeysRevokeArgs {
     pub reason: String,
 }
 
+/// `tally types`
+#[derive(Debug, Args)]
+pub struct TypesArgs {
+    /// What to do with the list.
+    #[command(subcommand)]
+    pub action: TypesAction,
+}
+
+/// What to do with the list of entity types that a store takes.
+#[derive(Debug, Subcommand)]
+pub enum TypesAction {
+    /// The list, and what plugins bring beside it.
+    Show(StoreArgs),
+    /// Set the list, in place of the one before: from the answer on, the store takes no other types.
+    Set(TypesSetArgs),
+    /// Lift the list: the store takes every type.
+    Lift(StoreArgs),
+}
+
+/// Which store.
+#[derive(Debug, Clone, Args)]
+pub struct StoreArgs {
+    /// The node.
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// The store's tenant. Default: the profile's.
+    #[arg(long, value_name = "UUID")]
+    pub tenant: Option<TenantId>,
+    /// The store. Default: the profile's.
+    #[arg(long, value_name = "UUID")]
+    pub store: Option<StoreId>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `tally types set`
+#[derive(Debug, Args)]
+pub struct TypesSetArgs {
+    /// Which store.
+    #[command(flatten)]
+    pub store: StoreArgs,
+    /// The whole list.
+    #[arg(value_name = "TYPE", required_unless_present = "none")]
+    pub types: Vec<String>,
+    /// An empty list: the store takes only what plugins bring.
+    #[arg(long, conflicts_with = "types")]
+    pub none: bool,
+}
+
 /// `tally completions`
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
@@ -531,7 +620,7 @@ fn parse_key_id(text: &str) -> Result<KeyId, String> {
     text.parse::<u32>().map(KeyId::new).map_err(|error| error.to_string())
 }
 
-fn parse_index(text: &str) -> Result<Index, String> {
+pub(crate) fn parse_index(text: &str) -> Result<Index, String> {
     text.parse::<u64>().map(Index::new).map_err(|error| error.to_string())
 }
 

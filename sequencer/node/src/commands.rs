@@ -1,9 +1,11 @@
 //! The commands, one file each. Each takes its arguments and gives a result on standard output, or a [`Failure`].
 
+pub mod anchor;
 pub mod bundle;
 pub mod compile_module;
 pub mod completions;
 pub mod dev;
+pub mod effects;
 pub mod export;
 pub mod fsck;
 pub mod init;
@@ -13,8 +15,10 @@ pub mod plugin;
 pub mod replay;
 pub mod serve;
 pub mod submit;
+pub mod types;
 pub mod verify;
 pub mod watch;
+pub mod webhook;
 
 use crate::cli::{Cli, Command};
 use crate::exit::Failure;
@@ -37,7 +41,11 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Replay(args) => replay::run(args),
         Command::Bundle(args) => bundle::run(args),
         Command::Keys(args) => keys::run(args),
+        Command::Types(args) => types::run(args),
+        Command::Effects(args) => effects::run(args),
+        Command::Webhook(args) => webhook::run(args),
         Command::Plugin(args) => plugin::run(args),
+        Command::Anchor(args) => anchor::run(args),
         Command::Completions(args) => completions::run(args),
         Command::CompileModule => compile_module::run(),
     }

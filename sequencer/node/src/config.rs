@@ -4,9 +4,14 @@
 //! program. Relative paths are relative to the file. [`check`] then refuses what is unsafe in production, all findings
 //! at once. The template that `tally init` writes is the reference: [`template`].
 
+mod anchor;
 pub mod check;
+mod dev;
+pub mod effects;
+mod market;
 mod quic;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,10 +22,14 @@ use tally_gateway::{Environment, GatewayConfig, Limits, Public};
 use crate::exit::{Exit, Failure};
 use crate::plugins::PluginBounds;
 
+pub use anchor::{AnchorSection, WatchSection};
+pub use dev::DevSections;
+pub use effects::{ConnectorSection, EffectsSection};
+pub use market::{MarketRolesSection, MarketSection};
 pub use quic::{QuicClientsSection, QuicSection};
 
 /// The whole file.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Which log.
@@ -42,6 +51,16 @@ pub struct Config {
     /// Whether plugins run, and what they may take; left out: they do, with the standard bounds.
     #[serde(default)]
     pub plugins: PluginsSection,
+    /// What dispatching effects may take; left out: the standard bounds.
+    #[serde(default)]
+    pub effects: EffectsSection,
+    /// Who does effects, by their kind; left out: nobody, and effects wait.
+    #[serde(default)]
+    pub connectors: BTreeMap<String, ConnectorSection>,
+    /// The chains that are watched; left out: none.
+    pub anchor: Option<AnchorSection>,
+    /// The marketplace; left out: none.
+    pub market: Option<MarketSection>,
 }
 
 /// `[ledger]`
@@ -220,7 +239,11 @@ impl Config {
         let data = [&mut config.data.directory, &mut config.data.fence];
         let clients = config.quic.iter_mut().flat_map(|quic| &mut quic.clients);
         let clients = clients.map(|clients| &mut clients.authorities);
-        for path in data.into_iter().chain(keys).chain(config.keys.root.as_mut()).chain(tls).chain(clients) {
+        config.connectors.values_mut().for_each(|section| folder.clone_into(&mut section.folder));
+        let connectors = config.connectors.values_mut().map(|section| &mut section.key);
+        let market = config.market.iter_mut().map(|market| &mut market.signing_key);
+        let keys = keys.into_iter().chain(config.keys.root.as_mut()).chain(connectors).chain(market);
+        for path in data.into_iter().chain(keys).chain(tls).chain(clients) {
             *path = folder.join(&path);
         }
         Ok(config)
@@ -366,6 +389,27 @@ enabled = true
 queries_max = 8
 programs_max = 64
 log_lines_max = 1000
+
+# Who does what plugins ask of the world outside, by kind, and who signs the answers. Without a section effects of the
+# kind wait. Bounds: a section [effects].
+# [connectors.payment]
+# agent = \"...\"
+# key = \"...\"
+
+# A marketplace below /market. The agent signs for callers with an API key; register its key in the tenant.
+# [market]
+# tenant = \"…\"
+# store = \"…\"
+# plugins = [\"catalog\", \"checkout\", \"royalty\"]
+# agent = \"…\"
+# signing_key = \"keys/market.key\"
+# public = [\"skus\", \"sku\"]
+
+# Chains that hold this log. The node only reads there; `tally anchor deploy` prints a section, and `tally anchor run`,
+# a process of its own with the keys, makes the anchors.
+# [anchor]
+# chains_needed = 1
+# level = \"finalized\"
 ",
         origin = toml::Value::from(new.origin),
         data = quoted(new.data),

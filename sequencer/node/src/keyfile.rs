@@ -5,8 +5,8 @@
 //! owner is this process's user (or root), and the public line belongs to the seed. Fails with the rule that is
 //! broken; messages never repeat a seed.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -202,9 +202,7 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let fail = |error: std::io::Error| Failure::file("create", path, &error);
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(|error| match error.kind() {
-            std::io::ErrorKind::AlreadyExists => {
-                Failure::usage(format!("{} exists; it is never overwritten", path.display()))
-            }
+            ErrorKind::AlreadyExists => Failure::usage(format!("{} exists; it is never overwritten", path.display())),
             _ => fail(error),
         })?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(fail)?;
@@ -212,25 +210,94 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     File::open(parent).and_then(|parent| parent.sync_all()).map_err(fail)
 }
 
+/// What a file is kept for, and so what nobody but its owner may do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It holds a secret: others may do nothing.
+    Secret,
+    /// It says where secrets are: the same.
+    PlaceOfSecrets,
+    /// It says who is believed: others may read it.
+    Trust,
+}
+
+impl Kept {
+    const fn forbidden(self) -> u32 {
+        match self {
+            Self::Secret | Self::PlaceOfSecrets => 0o077,
+            Self::Trust => 0o022,
+        }
+    }
+
+    const fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Secret => ("holds a secret", "use it"),
+            Self::PlaceOfSecrets => ("names files with secrets", "use it"),
+            Self::Trust => ("says who is believed", "change it"),
+        }
+    }
+
+    fn hint(self, name: &std::path::Display<'_>) -> String {
+        match self {
+            Self::Secret => format!("chmod 600 {name}; then think about who has read it"),
+            Self::PlaceOfSecrets => format!("chmod 600 {name}"),
+            Self::Trust => format!("chmod go-w {name}; then look whom it names"),
+        }
+    }
+
+    /// Checks what others may do with a file.
+    ///
+    /// # Errors
+    /// They may do more than they should, it belongs to somebody else, or is no file.
+    pub fn check(self, path: &Path, metadata: &Metadata) -> Result<(), Failure> {
+        let (name, (holds, may)) = (path.display(), self.words());
+        if !metadata.is_file() {
+            return Err(Failure::usage(format!("{name} is not a file")));
+        }
+        let mode = metadata.mode() & 0o7777;
+        if mode & self.forbidden() != 0 {
+            return Err(Failure::usage(format!("{name} {holds} and has mode {mode:04o}, so that others may {may}"))
+                .hint(self.hint(&name)));
+        }
+        let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+        if owner != user && owner != 0 {
+            return Err(Failure::usage(format!("{name} {holds} and belongs to user {owner}, not to {user}")));
+        }
+        Ok(())
+    }
+}
+
 /// Reads a text file with a secret in it, after checking who else could.
 ///
 /// # Errors
 /// Others may read or write it, it belongs to somebody else, or it cannot be read.
 pub fn read_private(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    read_kept(path, Kept::Secret, FILE_BYTES_MAX).map(|(text, _)| text)
+}
+
+/// Reads a text file of at most so many bytes, after checking what others may do with it.
+///
+/// # Errors
+/// They may do more than they should, it belongs to somebody else, is longer, or cannot be read.
+pub fn read_kept(path: &Path, kept: Kept, bytes_max: u64) -> Result<(Zeroizing<String>, Metadata), Failure> {
     let fail = |error: std::io::Error| {
-        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::Usage } else { Exit::Failed };
+        // What is not there or no text is the operator's to mend.
+        let given = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData);
+        let exit = if given { Exit::Usage } else { Exit::Failed };
         Failure::new(exit, format!("failed to read {}: {error}", path.display()))
     };
     // Opened first, then asked: the answer is about the file that is read.
     let file = File::open(path).map_err(fail)?;
     let metadata = file.metadata().map_err(fail)?;
-    check_private(path, &metadata)?;
-    let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize + 1));
-    file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(fail)?;
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(Failure::usage(format!("{} is longer than {FILE_BYTES_MAX} bytes", path.display())));
+    kept.check(path, &metadata)?;
+    // Room for everything at once: growing would leave copies of a secret behind.
+    let room = usize::try_from(bytes_max).unwrap_or_default().saturating_add(1);
+    let mut text = Zeroizing::new(String::with_capacity(room));
+    file.take(bytes_max + 1).read_to_string(&mut text).map_err(fail)?;
+    if text.len() as u64 > bytes_max {
+        return Err(Failure::usage(format!("{} is longer than {bytes_max} bytes", path.display())));
     }
-    Ok(text)
+    Ok((text, metadata))
 }
 
 /// Checks who else could read a file with a secret in it that another library will read.
@@ -239,27 +306,7 @@ pub fn read_private(path: &Path) -> Result<Zeroizing<String>, Failure> {
 /// See [`read_private`].
 pub fn check_private_path(path: &Path) -> Result<(), Failure> {
     let metadata = std::fs::metadata(path).map_err(|error| Failure::file("read", path, &error))?;
-    check_private(path, &metadata)
-}
-
-fn check_private(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Failure> {
-    let name = path.display();
-    if !metadata.is_file() {
-        return Err(Failure::usage(format!("{name} is not a file")));
-    }
-    let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let hint = format!("chmod 600 {name}; then think about who has read it");
-        return Err(Failure::usage(format!(
-            "{name} holds a secret and has mode {mode:04o}, so that others may use it"
-        ))
-        .hint(hint));
-    }
-    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner != user && owner != 0 {
-        return Err(Failure::usage(format!("{name} holds a secret and belongs to user {owner}, not to {user}")));
-    }
-    Ok(())
+    Kept::Secret.check(path, &metadata)
 }
 
 #[cfg(test)]

@@ -27,6 +27,12 @@ pub fn dev_client(data: &Path) -> PathBuf {
     data.join("dev")
 }
 
+/// The development chain: empty at each start.
+#[must_use]
+pub fn dev_chain(data: &Path) -> PathBuf {
+    data.join("dev/chain")
+}
+
 /// The profile of a development node.
 #[must_use]
 pub fn dev_profile(data: &Path) -> PathBuf {

@@ -1,15 +1,17 @@
 //! The node: everything the `tally` binary does. Parses what was asked, opens rooms, closes them; decides nothing
 //! about the log.
 //!
-//! *In scope*: command line ([`cli`], [`commands`]), configuration ([`config`]), keys in files ([`keyfile`]), exports for
-//! auditors ([`export`]), joining rooms ([`wire`], [`adapters`]), the end of the process ([`shutdown`], [`exit`]).
+//! *In scope*: command line ([`cli`], [`commands`]), configuration ([`config`]), keys in files ([`keyfile`]), whose
+//! seals count ([`trustfile`]), exports for auditors ([`export`]), what plugins ask of the world outside ([`effects`]), joining rooms ([`wire`], [`adapters`]), the end of the process ([`shutdown`], [`exit`]).
 //! *Out of scope*: being depended on, except by simulation and benches.
 
 pub mod adapters;
+pub mod anchoring;
 pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod connect;
+pub mod effects;
 pub mod exit;
 pub mod export;
 pub mod keyfile;
@@ -21,6 +23,7 @@ pub mod progress;
 pub mod random;
 pub mod shutdown;
 pub mod telemetry;
+pub mod trustfile;
 pub mod wire;
 
 use std::process::ExitCode;

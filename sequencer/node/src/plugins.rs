@@ -6,19 +6,21 @@
 //! `follower` applies; what it changed rides in the batch of its outcomes. `port` and `gate` read, on engines and
 //! memory of their own, so that no question can take from applying what it needs.
 
-mod effect;
+pub(crate) mod effect;
 mod follower;
 mod gate;
 mod keys;
 mod port;
 mod programs;
 mod record;
+mod reports;
 mod shown;
 mod stored;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tally_core::{Follower, PluginGate};
@@ -36,6 +38,7 @@ pub use keys::LogKeys;
 use gate::HostGate;
 use port::Port;
 use programs::Programs;
+use reports::Reports;
 use shown::Shown;
 use stored::Stored;
 
@@ -68,16 +71,17 @@ pub const COMPILE_COMMAND: &str = "compile-module";
 /// Held by whoever uses the engines: while one is left, their clocks tick.
 type Alive = Arc<()>;
 
-fn keep_time(alive: &Alive, clocks: Vec<Ticker>) -> Result<(), Failure> {
+/// Ticks while somebody holds `alive`.
+fn keep_time(alive: &Alive, each: Duration, tick: impl Fn() + Send + 'static) -> Result<JoinHandle<()>, Failure> {
     let alive = Arc::downgrade(alive);
     let ticking = move || {
         while alive.strong_count() > 0 {
-            std::thread::sleep(TICK);
-            clocks.iter().for_each(Ticker::tick);
+            std::thread::sleep(each);
+            tick();
         }
     };
     let started = std::thread::Builder::new().name("tally-plugin-clock".to_owned()).spawn(ticking);
-    started.map(|_| ()).map_err(|error| Failure::failed(format!("failed to start the plugins' clock: {error}")))
+    started.map_err(|error| Failure::failed(format!("failed to start the plugins' clock: {error}")))
 }
 
 /// What a node with plugins is made of beside the rest.
@@ -105,13 +109,41 @@ impl Plugins {
         let shown = Arc::new(Shown::new(bounds.log_lines_max));
         let (asked, applying, alive) =
             (pool(Programs::instances(&bounds))?, pool(APPLYING_INSTANCES)?, Alive::default());
-        keep_time(&alive, vec![asked.ticker(), applying.ticker()])?;
+        let clocks = [asked.ticker(), applying.ticker()];
+        keep_time(&alive, TICK, move || clocks.iter().for_each(Ticker::tick))?;
         let apart = compiler.map(|program| {
             Apart::new(asked.clone(), program.into(), vec![OsString::from(COMPILE_COMMAND)], Bounds::DEFAULT)
         });
         let programs = Arc::new(Programs::new(asked, apart, stored.clone(), bounds, Arc::clone(&alive)));
-        let port = Port::new(stored.clone(), Arc::clone(&shown), Arc::clone(&programs));
+        let reports = Arc::new(Reports::default());
+        let port = Port::new(stored.clone(), Arc::clone(&shown), programs, Arc::clone(&reports));
+        let gate = Arc::new(HostGate::new(stored.clone(), reports));
         let follower = PluginFollower::new(stored, applying, shown, bounds, alive);
-        Ok(Self { follower: Box::new(follower), gate: Arc::new(HostGate::new(programs)), port: Arc::new(port) })
+        Ok(Self { follower: Box::new(follower), gate, port: Arc::new(port) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use super::*;
+
+    #[test]
+    fn the_clock_ticks_while_somebody_uses_the_engines_and_ends_with_the_last() {
+        let alive = Alive::default();
+        let (ticked, ticks) = sync_channel(0);
+        let tick = move || {
+            // Nobody listens to the last ones.
+            let _ = ticked.send(());
+        };
+        let clock = keep_time(&alive, Duration::from_millis(1), tick).unwrap();
+        for _ in 0..3 {
+            ticks.recv().unwrap();
+        }
+        drop(alive);
+        // What is ticking while the last one goes is let through; the channel closes with the thread.
+        while ticks.recv().is_ok() {}
+        clock.join().unwrap();
     }
 }

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tally_core::{
-    ApplyState, Clock, FenceError, FileFence, GenesisSource, NodeState, Parts, Reader, Sequencer, StartError,
+    ApplyState, Clock, Fence, FenceError, FileFence, GenesisSource, NodeState, Parts, Reader, Sequencer, StartError,
     SystemClock,
 };
 use tally_gateway::{
-    ControlSigner, CredentialKey, CredentialStore, Gateway, GatewayConfig, GatewayParts, PluginPort, QuicConfig,
-    QuicEndpoint, QuicError,
+    ControlSigner, CredentialKey, CredentialStore, EffectPort, Gateway, GatewayConfig, GatewayParts, Market,
+    PluginPort, QuicConfig, QuicEndpoint, QuicError,
 };
 use tally_protocol::entry::Genesis;
 use tally_protocol::key::SigningKey;
@@ -26,6 +26,8 @@ use zeroize::Zeroizing;
 
 use crate::adapters::control::RootSigner;
 use crate::adapters::credentials::StoredCredentials;
+use crate::anchoring::{self, ChainFence, Port as AnchorsPort, WatchPlan, WatchedChain, Watching};
+use crate::effects::{self, Connected, Dispatcher};
 use crate::exit::{Exit, Failure};
 use crate::layout;
 use crate::plugins::{NoPlugins, PluginBounds, Plugins};
@@ -53,6 +55,12 @@ pub struct Plan {
     pub gateway: GatewayConfig,
     /// What plugins may take; none if this node runs none.
     pub plugins: Option<PluginBounds>,
+    /// Who does effects, and what dispatching may take.
+    pub effects: (effects::Bounds, Vec<Connected>),
+    /// The chains to watch, and the runtime that asks them at the start; none if this node watches none.
+    pub anchors: Option<(WatchPlan, tokio::runtime::Handle)>,
+    /// The marketplace; none if this node serves none.
+    pub market: Option<Market>,
 }
 
 /// The rooms below the door: storage, core, adapters.
@@ -69,8 +77,14 @@ pub struct Rooms {
     /// The node's clocks.
     pub clock: Arc<dyn Clock>,
     gateway: GatewayConfig,
+    /// The marketplace, if this node serves one; whoever reads a payment provider's messages is put in before it serves.
+    pub market: Option<Market>,
     /// The plugins, if this node runs any.
     pub plugins: Option<Arc<dyn PluginPort>>,
+    /// Dispatches effects, if this node runs plugins.
+    effects: Option<(Dispatcher, Arc<dyn EffectPort>)>,
+    /// The watched chains, if there are any.
+    anchors: Option<(Arc<Watching>, Vec<WatchedChain>)>,
 }
 
 impl Rooms {
@@ -89,13 +103,25 @@ impl Rooms {
         if let Some(folder) = plan.fence.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             create_folder(folder)?;
         }
+        if let Some((anchors, runtime)) = &plan.anchors {
+            let check = |chain: &WatchedChain| runtime.block_on(chain.check_identity()).map_err(Failure::usage);
+            anchors.chains.iter().try_for_each(check)?;
+        }
         // The fence first: whoever holds it is the one node that may sign, whatever directory it has.
-        let fence = FileFence::open(&plan.fence).map_err(|error| fence_failure(&error))?;
+        let file = FileFence::open(&plan.fence).map_err(|error| fence_failure(&error))?;
         let engine = open_rocks(&layout::database(&plan.data), &RocksConfig::STANDARD)
             .map_err(|error| storage_failure(&error))?;
-        let exists = MetaStore::new(Arc::clone(&engine)).genesis().map_err(|error| storage_failure(&error))?.is_some();
+        let stored = MetaStore::new(Arc::clone(&engine)).genesis().map_err(|error| storage_failure(&error))?;
+        let ledger = stored.as_ref().and_then(|entry| Genesis::decode(entry).ok()).map(|genesis| genesis.ledger_id());
+        let fence: Box<dyn Fence> = match &plan.anchors {
+            Some((anchors, runtime)) => {
+                let chains = anchors.chains.iter().map(|it| (it.name.clone(), Arc::clone(&it.chain))).collect();
+                Box::new(ChainFence::new(file, ledger, chains, runtime.clone()))
+            }
+            None => Box::new(file),
+        };
         let genesis = match genesis {
-            Some(make) if !exists => GenesisSource::Create(make(clock.as_ref())?),
+            Some(make) if stored.is_none() => GenesisSource::Create(make(clock.as_ref())?),
             _ => GenesisSource::Existing,
         };
         let parts = Parts {
@@ -103,7 +129,7 @@ impl Rooms {
             clock: Arc::clone(&clock),
             receipt_signer: Arc::new(plan.receipt),
             checkpoint_signer: Arc::new(plan.checkpoint),
-            fence: Box::new(fence),
+            fence,
             genesis,
             // A node that runs no plugins could apply no event about them, nor could it later if it takes them unseen.
             gate: Some(Arc::new(NoPlugins)),
@@ -120,9 +146,21 @@ impl Rooms {
             None => (Sequencer::start(plan.pipeline, parts), None),
         };
         let sequencer = sequencer.map_err(|error| start_failure(&error))?;
+        if let Some((anchors, runtime)) = &plan.anchors
+            && let Some(why) = runtime.block_on(anchoring::contradiction(&anchors.chains, &sequencer.reader()))
+        {
+            sequencer.stop_extending(&why);
+        }
         let control = plan.root.map(|key| RootSigner::new(sequencer.reader(), Arc::clone(&clock), key)).transpose()?;
+        let effects = plugins.is_some().then(|| {
+            let (bounds, connected) = plan.effects;
+            let (reader, submitter) = (sequencer.reader(), sequencer.submitter());
+            let (engine, clock) = (Arc::clone(&engine), Arc::clone(&clock));
+            Dispatcher::new(effects::Parts { engine, reader, submitter, clock, bounds, connected })
+        });
+        let effects = effects.transpose()?;
         let credentials = Arc::new(StoredCredentials::new(Records::new(Arc::clone(&engine))));
-        Ok(Self {
+        let mut rooms = Self {
             sequencer,
             engine,
             credentials,
@@ -130,8 +168,26 @@ impl Rooms {
             control: control.map(|signer| Arc::new(signer) as Arc<dyn ControlSigner>),
             clock,
             gateway: plan.gateway,
+            market: plan.market,
             plugins,
-        })
+            effects,
+            anchors: None,
+        };
+        if let Some((anchors, _)) = plan.anchors {
+            rooms.watch(anchors)?;
+        }
+        Ok(rooms)
+    }
+
+    /// Watches these chains once the node serves.
+    ///
+    /// # Errors
+    /// More chains are needed than there are.
+    pub fn watch(&mut self, plan: WatchPlan) -> Result<(), Failure> {
+        let (reader, mark) = (self.sequencer.reader(), self.sequencer.anchored());
+        let watching = Watching::new(plan, reader, Arc::clone(&self.clock), mark);
+        self.anchors = Some(watching.map_err(|error| Failure::usage(error.to_string()))?);
+        Ok(())
     }
 
     /// The read door.
@@ -165,6 +221,7 @@ impl Rooms {
             }
             None => None,
         };
+        let (dispatcher, effects) = self.effects.unzip();
         let parts = GatewayParts {
             submitter: self.sequencer.submitter(),
             reader: self.sequencer.reader(),
@@ -174,13 +231,23 @@ impl Rooms {
             credential_key: self.credential_key,
             control: self.control,
             plugins: self.plugins,
+            anchors: self.anchors.as_ref().map(|(watching, _)| Arc::new(AnchorsPort::new(Arc::clone(watching))) as _),
+            effects,
+            market: self.market,
             config: self.gateway,
         };
+        if let Some(market) = &parts.market
+            && let Err(why) = market.signer.key_id(&parts.reader, parts.clock.wall(), market.stream.tenant)
+        {
+            tracing::warn!(%why, agent = %market.signer.agent, "the marketplace's agent cannot sign yet");
+        }
         let gateway = Gateway::new(parts).map_err(|error| Failure::failed(error.to_string()))?;
         let served = tokio::select! {
             served = serve_doors(listener, tls, quic, gateway, shutdown) => served,
-            // Never ends by itself.
+            // Never end by themselves.
             () = watch_applying(&self.sequencer) => Ok(()),
+            () = watch_chains(self.anchors) => Ok(()),
+            () = dispatch_effects(dispatcher) => Ok(()),
         };
         let (sequencer, engine) = (self.sequencer, self.engine);
         let closed = tokio::task::spawn_blocking(move || close(sequencer, engine.as_ref())).await;
@@ -195,6 +262,22 @@ impl Rooms {
     pub fn close(self) -> Result<(), Failure> {
         let Self { sequencer, engine, .. } = self;
         close(sequencer, engine.as_ref())
+    }
+}
+
+/// Watches the chains for as long as the node serves.
+async fn watch_chains(anchors: Option<(Arc<Watching>, Vec<WatchedChain>)>) {
+    match anchors {
+        Some((watching, chains)) => watching.run(chains).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Dispatches effects for as long as the node serves.
+async fn dispatch_effects(dispatcher: Option<Dispatcher>) {
+    match dispatcher {
+        Some(dispatcher) => dispatcher.run().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -99,10 +99,10 @@ mod failpoints {
                 let ended = Node::start(with_failpoint(&home, point, 1)).err();
                 assert_eq!(ended.expect("it started").status.signal(), Some(SIGABRT), "{point}");
             } else {
-                // Publishing happens once at the start; the second time is under load. Commitments are cut for the
-                // first time ten seconds later.
+                // Publishing happens at the start, of both logs and perhaps twice; the sixth time is under load.
+                // Commitments are cut for the first time ten seconds later.
                 let (nth, idle) = match point.split('.').next().unwrap() {
-                    "publish" => (2, Duration::ZERO),
+                    "publish" => (6, Duration::ZERO),
                     "commit" => (1, Duration::from_secs(9)),
                     _ => (5, Duration::ZERO),
                 };

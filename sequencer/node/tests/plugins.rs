@@ -9,17 +9,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use common::market::{
-    AGENT, Market, Node, PUBLISHER, Place, REVIEWER, ROOT, STORE, STREAM, id, module, release_of, swap_module,
+    AGENT, Market, Node, PUBLISHER, Place, REVIEWER, ROOT, STORE, STREAM, forget_module, id, module, release_of,
+    swap_module,
 };
 use serde_json::Value;
 use tally_core::{EventResult, Receipt};
 use tally_gateway::PluginPortError;
 use tally_protocol::error::RejectCode;
 use tally_protocol::frame::Frame;
-use tally_protocol::hash::{ProfileId, ReleaseHash};
+use tally_protocol::hash::{ProfileId, ReleaseHash, ReportHash};
 use tally_protocol::id::{Index, PluginId, StoreId, Stream};
 use tally_protocol::plugin_event::{Binding, Config, PluginEvent};
-use tally_protocol::release::{Decision, Release, Version};
+use tally_protocol::release::{Decision, Release, Review};
 use tally_verify::{StateAt, verify_state_absent, verify_state_value};
 
 fn orders(market: &Market, count: u64) -> Vec<Frame> {
@@ -395,10 +396,12 @@ fn the_gate_refuses_what_this_host_could_not_apply_and_the_log_goes_on() {
     let place = Place::new();
     let (node, mut market) = place.start_ready();
     let release = release_of(&module("counter"));
+    node.port.put_module(module("counter")).unwrap();
     let submitted = market.submission(&release);
     node.accept(vec![market.lawful(&submitted)]);
     let approved = market.review(&release, Decision::Approved);
     node.accept(vec![market.lawful(&approved)]);
+    forget_module(&node.engine, &release.module);
     let refused = |frame: Frame, why: &str| {
         let reject = node.refuse(frame);
         assert!(reject.message.contains(why), "{why}: {}", reject.message);
@@ -411,19 +414,9 @@ fn the_gate_refuses_what_this_host_could_not_apply_and_the_log_goes_on() {
     refused(install(&market, &|_| {}), "not stored");
     refused(install(&market, &|binding| binding.profile = ProfileId::from_bytes([5; 32])), "profile");
     refused(market.plugin_payload("tally.plugin.installed", "counter", b"{\"a\":1}"), "payload");
-    // The validator's word, about bytes that came past it.
+    // Other bytes than the hash says.
     swap_module(&node.engine, &release.module, Bytes::from_static(b"\0asm\x01\0\0\0"));
-    refused(install(&market, &|_| {}), "cannot be loaded");
-    // A module that the validator refuses, put past the port.
-    let bad = Bytes::from_static(b"\0asm\x01\0\0\0");
-    let mut broken = release.clone();
-    (broken.module, broken.version) = (tally_protocol::hash::module(&bad), Version::new(3, 0, 0));
-    swap_module(&node.engine, &broken.module, bad);
-    let submitted = market.submission(&broken);
-    node.accept(vec![market.lawful(&submitted)]);
-    let approved = market.review(&broken, Decision::Approved);
-    node.accept(vec![market.lawful(&approved)]);
-    refused(market.plugin_frame(&market.installed(STORE, &broken)), "module is refused");
+    refused(install(&market, &|_| {}), "cannot be read");
     assert!(matches!(node.port.put_module(Bytes::from_static(b"no module")), Err(PluginPortError::Refused(_))));
     let other = Bytes::from_static(b"\0asm\x01\0\0\0");
     assert!(matches!(node.port.put_module(other), Err(PluginPortError::Refused(_))));
@@ -438,6 +431,71 @@ fn the_gate_refuses_what_this_host_could_not_apply_and_the_log_goes_on() {
     assert!(
         matches!(node.submit(vec![frame]).remove(0), EventResult::Duplicate(again) if again.index == receipt.index)
     );
+    node.stop();
+}
+
+#[test]
+fn an_approval_names_the_report_that_this_node_makes_and_findings_that_block_are_overridden_by_a_root_agent_only() {
+    let place = Place::new();
+    let (node, mut market) = place.start_ready();
+    let refused = |frame: Frame, why: &str| {
+        let EventResult::Rejected(reject) = node.submit_unasked(vec![frame]).remove(0) else { panic!("taken: {why}") };
+        assert_eq!(reject.code, RejectCode::ControlRefused);
+        assert!(reject.message.contains(why), "{why}: {}", reject.message);
+    };
+    let release = release_of(&module("counter"));
+    let submitted = market.submission(&release);
+    node.accept(vec![market.lawful(&submitted)]);
+    let approval = market.review(&release, Decision::Approved);
+    // Without the module there is no report, and without the report no approval.
+    assert!(matches!(node.port.report(&release), Err(PluginPortError::NotFound(_))));
+    refused(market.plugin_frame(&approval), "has not made the release's report");
+    node.port.put_module(module("counter")).unwrap();
+    refused(market.plugin_frame(&approval), "has not made the release's report");
+    let made = node.port.report(&release).unwrap();
+    let PluginEvent::Reviewed { review, .. } = &approval else { unreachable!() };
+    assert_eq!((made.hash, made.blocking), (review.report, 0));
+    // Whoever signs something else than what the machine says is not heard.
+    let other = market.signed_review(Review { report: ReportHash::from_bytes([4; 32]), ..review.clone() }, REVIEWER);
+    refused(market.plugin_frame(&other), "names another report");
+    let more = market.signed_review(Review { blocking: 1, overrides: true, ..review.clone() }, ROOT);
+    refused(market.plugin_frame(&more), "findings that block");
+    node.accept(vec![market.lawful(&approval)]);
+
+    // A release that claims more than its manifest: the report blocks, and only a root agent sets it aside.
+    let mut greedy = release_of(&counter("2.0.0"));
+    greedy.permissions.insert("emit".to_owned());
+    node.port.put_module(counter("2.0.0")).unwrap();
+    let submitted = market.submission(&greedy);
+    node.accept(vec![market.lawful(&submitted)]);
+    assert!(node.port.report(&greedy).unwrap().blocking > 0);
+    let approval = market.review(&greedy, Decision::Approved);
+    let PluginEvent::Reviewed { review, .. } = &approval else { unreachable!() };
+    refused(market.plugin_frame(&approval), "block");
+    let hidden = market.signed_review(Review { blocking: 0, ..review.clone() }, REVIEWER);
+    refused(market.plugin_frame(&hidden), "findings that block");
+    let overriding = market.signed_review(Review { overrides: true, ..review.clone() }, REVIEWER);
+    refused(market.plugin_frame(&overriding), "root agent");
+    let rejected = market.review(&greedy, Decision::Rejected);
+    node.accept(vec![market.lawful(&rejected)]);
+    node.stop();
+}
+
+#[test]
+fn a_module_is_taken_only_if_a_child_process_came_through_with_it() {
+    let mut place = Place::new();
+    place.compiler = Some("/bin/false".into());
+    let node = place.start();
+    let refused = node.port.put_module(module("counter"));
+    assert!(
+        matches!(&refused, Err(PluginPortError::Refused(why)) if why.contains("more than compiling")),
+        "{refused:?}"
+    );
+    assert!(matches!(node.port.module(release_of(&module("counter")).module), Err(PluginPortError::NotFound(_))));
+    node.stop();
+    place.compiler = Some(env!("CARGO_BIN_EXE_tally").into());
+    let node = place.start();
+    node.port.put_module(module("counter")).unwrap();
     node.stop();
 }
 

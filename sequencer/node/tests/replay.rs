@@ -13,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use serde_json::Value;
+use tally_protocol::control::ControlEvent;
 use tally_protocol::hash::StatesRoot;
 use tally_protocol::id::Index;
 use tally_protocol::outcome::{Outcome as Decided, OutcomeCode};
@@ -133,10 +134,11 @@ fn an_honest_export_replays_to_its_own_roots_on_every_engine() {
         let output = tally(&["replay", path(&out), "--engine", engine, "--ledger", &world.id().to_hex()]);
         let said = String::from_utf8(output.stdout).unwrap();
         let (root, states) = (claim.root(), claim.states);
+        let keys = claim.keys;
         assert_eq!(
             said.trim_end(),
             format!(
-                "replay ok: {events} events, {events} outcomes, outcome root {root}, state root {states}, engine {engine}"
+                "replay ok: {events} outcomes, {keys} keys, root {root}, state root {states}, {events} events, engine {engine}"
             ),
             "{}",
             String::from_utf8_lossy(&output.stderr)
@@ -343,6 +345,26 @@ fn a_ledger_that_lets_in_a_plugin_event_against_the_rules_is_found_out() {
     world.export(&claim, &out);
     let said = refused(&out, &format!("event: entry {at}: "));
     assert!(said.contains("control_refused"), "{said}");
+}
+
+#[test]
+fn a_ledger_that_lets_in_an_entity_type_that_is_not_listed_is_found_out() {
+    let (mut world, _) = market();
+    let (store_id, listed) = (world.stream().store, ["item", "order"].map(str::to_owned));
+    world.control(&ControlEvent::EntityTypesSet { store_id, entity_types: listed.into() });
+    world.push("order.placed", ("order", "order-last"), "{}");
+    let export = |world: &World| {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("export");
+        world.export(&world.run(&[400]), &out);
+        (dir, out)
+    };
+    let (_dir, out) = export(&world);
+    assert_eq!(replay(&out, "optimised").status.code(), Some(0));
+    let at = world.push("order.placed", ("parcel", "parcel-1"), "{}");
+    let (_dir, out) = export(&world);
+    let said = refused(&out, &format!("event: entry {at}: "));
+    assert!(said.contains("entity_type_unknown"), "{said}");
 }
 
 #[test]

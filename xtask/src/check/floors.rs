@@ -26,6 +26,8 @@ const FLOORS: &[Floor] = &[
     // floor 2
     Floor { package: "tally-verify", folder: "sdk/verify", may_use: &["tally-protocol", "tally-merkle"] },
     Floor { package: "tally-plugin-host", folder: "plugins/host", may_use: &["tally-protocol", "tally-merkle"] },
+    Floor { package: "tally-anchor", folder: "anchor", may_use: &["tally-protocol", "tally-merkle"] },
+    Floor { package: "tally-connectors", folder: "plugins/connectors", may_use: &["tally-protocol"] },
     // floor 3, without the network: above the host, below the node
     Floor {
         package: "tally-plugin-author",
@@ -53,6 +55,8 @@ const FLOORS: &[Floor] = &[
             "tally-merkle",
             "tally-plugin-host",
             "tally-storage",
+            "tally-anchor",
+            "tally-connectors",
             "tally-api",
             "tally-verify",
             "tally-core",
@@ -64,6 +68,11 @@ const FLOORS: &[Floor] = &[
     // guests: modules, which no crate but tests may see
     Floor { package: "tally-counter", folder: "plugins/counter", may_use: &["tally-plugin"] },
     Floor { package: "tally-registry", folder: "plugins/registry", may_use: &["tally-plugin"] },
+    // what the guests of a marketplace share
+    Floor { package: "tally-market", folder: "plugins/market", may_use: &["tally-plugin"] },
+    Floor { package: "tally-catalog", folder: "plugins/catalog", may_use: &["tally-plugin", "tally-market"] },
+    Floor { package: "tally-checkout", folder: "plugins/checkout", may_use: &["tally-plugin", "tally-market"] },
+    Floor { package: "tally-royalty", folder: "plugins/royalty", may_use: &["tally-plugin", "tally-market"] },
     // sides: nothing but tests depends on them
     Floor { package: "tally-plugin-check", folder: "sdk/plugin/check", may_use: &["tally-plugin"] },
     // its auditor is tally-verify's

@@ -1,12 +1,10 @@
-//! The gates that cargo and other tools hold: format, vectors, clippy, docs, cargo-deny, wasm32, modules.
+//! The gates that cargo and other tools hold: format, vectors, clippy, docs, cargo-deny, wasm32, modules, the contract.
 //!
 //! Takes the chosen names; runs each gate with its output shown. A tool that is not installed is named in one line
 //! and skipped, as `docs/operating/building.md` lists; everything that comes with the toolchain must pass.
 
-use std::process::Command;
-
 use crate::setup;
-use crate::shell::{self, Outcome, cargo, command, on_path, say};
+use crate::shell::{self, Outcome, cargo, on_path, say};
 
 /// One gate.
 pub struct Gate {
@@ -24,6 +22,7 @@ pub const GATES: &[Gate] = &[
     Gate { name: "doc", run: doc },
     Gate { name: "wasm", run: wasm },
     Gate { name: "plugins", run: crate::plugins::check },
+    Gate { name: "contract", run: crate::contract::check },
 ];
 
 /// Runs the wanted gates and gives the names of those that did not pass.
@@ -75,16 +74,9 @@ fn deny() -> Outcome {
 }
 
 fn wasm() -> Outcome {
-    let target = "wasm32-unknown-unknown";
-    if !has_target(target) && shell::output(command("rustup").args(["target", "add", target])).is_err() {
-        say!("wasm           skipped: the target {target} is not installed (`rustup target add {target}`)");
+    if let Err(missing) = setup::wasm_target() {
+        say!("wasm           skipped: {missing}");
         return Ok(());
     }
-    shell::run(cargo().args(["check", "--release", "--package", "tally-verify", "--target", target]))
-}
-
-fn has_target(target: &str) -> bool {
-    let mut rustc: Command = command("rustc");
-    let Ok(sysroot) = shell::output(rustc.args(["--print", "sysroot"])) else { return false };
-    std::path::Path::new(sysroot.trim()).join("lib/rustlib").join(target).is_dir()
+    shell::run(cargo().args(["check", "--release", "--package", "tally-verify", "--target", setup::WASM]))
 }

@@ -22,6 +22,7 @@ const fn room(dependency: &'static str, crates: &'static [&'static str], files: 
 
 const GATEWAY: &[&str] = &["tally-gateway"];
 const PROTOCOL: &[&str] = &["tally-protocol"];
+const ANCHOR: &[&str] = &["tally-anchor"];
 
 /// The protocol, and the host in memory that stands in for a node in the tests of plugins.
 const BYTES: &[&str] = &["tally-protocol", "tally-plugin"];
@@ -33,6 +34,8 @@ const JSON: &[&str] = &[
     "tally-client",
     "tally-verify",
     "tally-plugin-author",
+    "tally-anchor",
+    "tally-connectors",
     "tally",
     "tally-bench",
     "tally-fuzz",
@@ -45,19 +48,39 @@ const ROOMS: &[Room] = &[
     room("curve25519-dalek", PROTOCOL, &["sdk/protocol/src/key"]),
     room("rand_core", &["tally-protocol", "tally-verify", "tally-core", "tally", "tally-testkit", "tally-bench"], &[]),
     room("sha2", BYTES, &["sdk/protocol/src/hash", GUEST_CRYPTO]),
+    room("sha3", PROTOCOL, &["sdk/protocol/src/hash/keccak.rs", "anchor/tests/signers"]),
+    room(
+        "k256",
+        &["tally-protocol", "tally-testkit", "tally-anchor"],
+        &[
+            "sdk/protocol/src/key/secp256k1.rs",
+            "sdk/testkit/src/chain.rs",
+            "anchor/src/signer/secp256k1",
+            "anchor/tests",
+        ],
+    ),
     room("archmage", PROTOCOL, &["sdk/protocol/src/hash/lanes", "sdk/protocol/src/jcs/text"]),
-    room("blake3", BYTES, &["sdk/protocol/src/hash.rs", GUEST_CRYPTO]),
+    room("blake3", BYTES, &["sdk/protocol/src/hash.rs", "sdk/protocol/src/hash/lookup.rs", GUEST_CRYPTO]),
     room("ryu-js", PROTOCOL, &["sdk/protocol/src/jcs"]),
     room(
         "crc32c",
-        &["tally-protocol", "tally-merkle", "tally-storage"],
-        &["sdk/protocol/src/run", "sdk/merkle/src/sparse/page", "storage/src/wal"],
+        &["tally-protocol", "tally-merkle", "tally-storage", "tally-anchor"],
+        &["sdk/protocol/src/run", "sdk/merkle/src/sparse/page", "storage/src/wal", "anchor/src/ledger"],
     ),
     room("subtle", PROTOCOL, &["sdk/protocol/src/key"]),
-    room("zeroize", &["tally-protocol", "tally"], &[]),
+    room("zeroize", &["tally-protocol", "tally-anchor", "tally-connectors", "tally"], &[]),
     room(
         "base64",
-        &["tally-protocol", "tally-api", "tally-gateway", "tally-client", "tally-verify", "tally-bench"],
+        &[
+            "tally-protocol",
+            "tally-api",
+            "tally-gateway",
+            "tally-client",
+            "tally-verify",
+            "tally-anchor",
+            "tally-connectors",
+            "tally-bench",
+        ],
         &[],
     ),
     // the disk
@@ -67,7 +90,20 @@ const ROOMS: &[Room] = &[
     room("foldhash", &["tally-core"], &["sequencer/core/src/fast_hash.rs"]),
     room("arc-swap", &["tally-core", "tally-gateway"], &[]),
     room("getrandom", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench"], &[]),
-    room("tokio", &["tally-core", "tally-gateway", "tally-client", "tally", "tally-bench", "tally-crash"], &[]),
+    room(
+        "tokio",
+        &[
+            "tally-core",
+            "tally-gateway",
+            "tally-client",
+            "tally-anchor",
+            "tally-connectors",
+            "tally",
+            "tally-bench",
+            "tally-crash",
+        ],
+        &[],
+    ),
     // guests
     room("wasmtime", &["tally-plugin-host"], &["plugins/host/src/engine.rs"]),
     room(
@@ -87,7 +123,7 @@ const ROOMS: &[Room] = &[
     room("hyper-util", GATEWAY, &[]),
     room("http-body-util", GATEWAY, &[]),
     room("tower", GATEWAY, &[]),
-    room("rustls", &["tally-gateway", "tally-client", "tally-bench"], &[]),
+    room("rustls", &["tally-gateway", "tally-client", "tally-anchor", "tally-connectors", "tally-bench"], &[]),
     room("tokio-rustls", GATEWAY, &[]),
     room(
         "quinn",
@@ -95,19 +131,41 @@ const ROOMS: &[Room] = &[
         &["sequencer/gateway/src/quic", "sdk/client/src/quic", "bench/src/quic.rs"],
     ),
     room("socket2", &["tally-gateway", "tally-client"], &["sequencer/gateway/src/quic", "sdk/client/src/quic"]),
-    room("rustls-platform-verifier", &["tally-client"], &["sdk/client/src/tls.rs"]),
-    room("reqwest", &["tally-client"], &[]),
+    room(
+        "rustls-platform-verifier",
+        &["tally-client", "tally-anchor"],
+        &["sdk/client/src/tls.rs", "anchor/src/ethereum/rpc.rs"],
+    ),
+    room("reqwest", &["tally-client", "tally-anchor", "tally-connectors"], &[]),
+    // chains, and the keys that sign for them
+    room("cryptoki", ANCHOR, &["anchor/src/signer/pkcs11", "anchor/tests/signers"]),
+    room("alloy-primitives", ANCHOR, &["anchor/src/ethereum"]),
+    room("alloy-rlp", ANCHOR, &["anchor/src/ethereum"]),
+    room("alloy-sol-types", ANCHOR, &["anchor/src/ethereum"]),
     // the binary and its measurements
     room("clap", &["tally", "tally-bench"], &[]),
     room("clap_complete", &["tally"], &[]),
     room("indicatif", &["tally"], &[]),
     room("toml", &["tally"], &[]),
-    room("rustix", &["tally"], &[]),
+    room("rustix", &["tally", "tally-anchor", "tally-connectors", "tally-core"], &[]),
     room("rcgen", &["tally"], &["sequencer/node/src/commands/dev", "sequencer/gateway/tests", "sdk/client/tests"]),
     room("tracing-subscriber", &["tally"], &["sequencer/node/src/telemetry"]),
-    room("tracing", &["tally-gateway", "tally-client", "tally"], &[]),
+    room("tracing", &["tally-gateway", "tally-client", "tally-anchor", "tally-connectors", "tally"], &[]),
     // shapes, errors and cheap bytes: everywhere above the floor that needs them
-    room("serde", &["tally-api", "tally-gateway", "tally-client", "tally-verify", "tally-plugin-author", "tally"], &[]),
+    room(
+        "serde",
+        &[
+            "tally-api",
+            "tally-gateway",
+            "tally-client",
+            "tally-verify",
+            "tally-plugin-author",
+            "tally-anchor",
+            "tally-connectors",
+            "tally",
+        ],
+        &[],
+    ),
     room("serde_json", JSON, &[]),
     room("bytes", &["*"], &[]),
     room("thiserror", &["*"], &[]),
@@ -121,7 +179,7 @@ const ROOMS: &[Room] = &[
     ),
     // tests only: no crate may declare these as a normal dependency
     room("rs_merkle", &[], &["sdk/merkle/"]),
-    room("wat", &[], &["plugins/host/tests", "plugins/author/tests"]),
+    room("wat", &[], &["plugins/host/tests", "plugins/author/tests", "sequencer/node/tests"]),
     room("wasm-smith", &[], &["plugins/host/tests"]),
     room("arbitrary", &[], &["plugins/host/tests"]),
     room("criterion", &[], &["bench/benches"]),

@@ -12,14 +12,13 @@ use tally_protocol::id::PluginId;
 use tally_protocol::outcome::OutcomeCode;
 use tally_protocol::plugin_event::Binding;
 use tally_protocol::plugin_life::ReleaseRecord;
-use tally_protocol::release::{ReleaseError, attestation_holds};
+use tally_protocol::release::{ENTITY_PERMISSION, ReleaseError, attestation_holds};
 
 use super::{Contract, Loader, Modules};
 use crate::error::{HostError, ModuleError};
 use crate::instance::{AskError, Instance};
 use crate::limits::Limits;
 use crate::manifest::{Capability, Manifest, ManifestError};
-use crate::report::{self, Report};
 use crate::session::Grant;
 
 /// Why a module that is there, and is the release's, may not run. Every host of the profile says the same.
@@ -79,6 +78,7 @@ pub(super) fn contract(ledger: LedgerId, manifest: &Manifest, binding: &Binding)
     let granted = |capability: &&Capability| match capability {
         Capability::Emit => binding.granted.contains("emit"),
         Capability::Effect(kind) => binding.granted.contains(&format!("effect:{kind}")),
+        Capability::EntityType(entity_type) => binding.granted.contains(&format!("{ENTITY_PERMISSION}{entity_type}")),
     };
     let grant = Grant {
         ledger,
@@ -183,37 +183,4 @@ fn load<L: Loader>(
     };
     release.check_manifest(&bytes).map_err(Unfit::Release)?;
     Ok((program, Manifest::parse(&bytes).map_err(Unfit::Manifest)?))
-}
-
-/// What the machine has to say about a release. A module that is unfit is described by the findings.
-pub(super) fn report<L: Loader>(
-    loader: &L,
-    modules: &dyn Modules,
-    ledger: LedgerId,
-    record: &ReleaseRecord,
-) -> Result<Report, HostError> {
-    let release = record.release();
-    let (plugin, module) = (release.plugin.clone(), release.module);
-    let wasm = modules.module(&module)?.ok_or_else(|| HostError::ModuleMissing { plugin: plugin.clone(), module })?;
-    if release.check_module(&wasm).is_err() {
-        return Err(HostError::ModuleDiffers { plugin, module });
-    }
-    let mut limits = Limits::default();
-    for (name, value) in &release.limits {
-        // What cannot be set is a finding.
-        let _ = limits.set(name, *value);
-    }
-    let described = match loader.load(&wasm, &limits) {
-        Err(HostError::Module(_)) => None,
-        Err(error) => return Err(error),
-        Ok(program) => {
-            let asked = Grant { limits, ..Grant::nothing(ledger, plugin) };
-            match Instance::new(program, asked).describe_bytes() {
-                Ok(bytes) => Some(bytes),
-                Err(AskError::Host(error)) => return Err(error),
-                Err(_) => None,
-            }
-        }
-    };
-    Ok(report::report(release, &wasm, described.as_deref()))
 }

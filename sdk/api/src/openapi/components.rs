@@ -18,6 +18,15 @@ fn hex_0x(bytes: usize) -> Value {
     json!({"type": "string", "pattern": format!("^(0x)?[0-9a-fA-F]{{{}}}$", 2 * bytes)})
 }
 
+/// A thing of a chain: `0x`, then digits in lower case.
+fn of_chain(bytes: usize) -> Value {
+    json!({"type": "string", "pattern": format!("^0x[0-9a-f]{{{}}}$", 2 * bytes)})
+}
+
+fn bytes_of_chain() -> Value {
+    json!({"type": "string", "pattern": "^0x([0-9a-f]{2})*$"})
+}
+
 fn number() -> Value {
     json!({"type": "integer", "minimum": 0})
 }
@@ -28,6 +37,16 @@ fn text() -> Value {
 
 fn text_of(bytes_max: usize) -> Value {
     json!({"type": "string", "minLength": 1, "maxLength": bytes_max})
+}
+
+/// A flag that says one thing only.
+fn yes(value: bool) -> Value {
+    json!({"type": "boolean", "enum": [value]})
+}
+
+/// JSON of a plugin's own making.
+fn any() -> Value {
+    json!({"description": "JSON of the plugin's own making."})
 }
 
 fn flag() -> Value {
@@ -180,6 +199,15 @@ fn events() -> Vec<(&'static str, Value)> {
             json!({"oneOf": [
                 object([("type", one_of(&["event"])), ("token", text()), ("record", reference("EventRecord"))]),
                 object([("type", one_of(&["heartbeat"])), ("token", text()), ("size", number())]),
+                object([
+                    ("type", one_of(&["anchored"])),
+                    ("token", text()),
+                    ("chain_id", number()),
+                    ("level", anchor_level()),
+                    ("size", number()),
+                    ("seq", number()),
+                    ("transaction", of_chain(32)),
+                ]),
                 object([("type", one_of(&["end"])), ("token", text()), ("reason", text())]),
             ]}),
         ),
@@ -228,10 +256,85 @@ fn proofs() -> Vec<(&'static str, Value)> {
                 ("acknowledged", number()),
                 ("published", number()),
                 ("applied", number()),
+                ("anchored", number()),
                 ("apply", reference("Apply")),
             ]),
         ),
         ("Apply", object([("state", one_of(&["off", "following", "halted"])), ("why?", text())])),
+    ]
+}
+
+fn anchor_level() -> Value {
+    one_of(&["latest", "safe", "finalized"])
+}
+
+fn anchors() -> Vec<(&'static str, Value)> {
+    let head = || reference("AnchorHead");
+    vec![
+        (
+            "AnchorStatus",
+            object([
+                ("policy", reference("AnchorPolicy")),
+                ("anchored", number()),
+                ("chains", list(reference("ChainAnchors"))),
+            ]),
+        ),
+        ("AnchorPolicy", object([("k", number()), ("n", number()), ("level", anchor_level())])),
+        (
+            "ChainAnchors",
+            object([
+                ("chain_id", number()),
+                ("name", text()),
+                ("contract", of_chain(20)),
+                ("events", reference("LogHeads")),
+                ("outcomes?", reference("LogHeads")),
+                ("lag_events", number()),
+                ("lag_seconds", number()),
+                ("halted?", text()),
+            ]),
+        ),
+        ("LogHeads", object([("log_id", hex(32)), ("latest?", head()), ("safe?", head()), ("finalized?", head())])),
+        (
+            "AnchorHead",
+            object([
+                ("seq", number()),
+                ("size", number()),
+                ("root", hex(32)),
+                ("epoch", number()),
+                ("transaction", of_chain(32)),
+                ("block", reference("AnchorBlock")),
+            ]),
+        ),
+        ("AnchorBlock", object([("number", number()), ("hash", of_chain(32)), ("time", time())])),
+        (
+            "EventAnchors",
+            object([("index", number()), ("leaf_hash", hex(32)), ("anchors", list(reference("AnchorProof")))]),
+        ),
+        (
+            "AnchorProof",
+            object([
+                ("chain_id", number()),
+                ("contract", of_chain(20)),
+                ("authority", of_chain(20)),
+                ("transaction", bytes_of_chain()),
+                ("block?", reference("AnchorBlock")),
+                ("event", object(anchor_leaf())),
+                ("outcome?", {
+                    let [log_id, seq, checkpoint, path, call] = anchor_leaf();
+                    object([("body", base64()), log_id, seq, checkpoint, path, call])
+                }),
+            ]),
+        ),
+    ]
+}
+
+fn anchor_leaf() -> [(&'static str, Value); 5] {
+    [
+        ("log_id", hex(32)),
+        ("seq", number()),
+        ("checkpoint", text()),
+        ("inclusion_path", list(hex(32))),
+        ("call", bytes_of_chain()),
     ]
 }
 
@@ -281,6 +384,22 @@ fn plugins() -> Vec<(&'static str, Value)> {
             ]),
         ),
         ("ModuleStored", object([("module", hex(32)), ("bytes", number())])),
+        (
+            "Release",
+            object([
+                ("plugin_id", text_of(64)),
+                ("version", text()),
+                ("module_hash", hex(32)),
+                ("manifest_hash", hex(32)),
+                ("abi", number()),
+                ("state_version", number()),
+                ("permissions", list(text())),
+                ("limits", any_object()),
+                ("price", any_object()),
+                ("schemas", any_object()),
+            ]),
+        ),
+        ("ReleaseReport", object([("report_hash", hex(32)), ("blocking", number()), ("report", any_object())])),
         ("PluginRoute", object([("name", text()), ("method", text()), ("path", text()), ("event?", text())])),
         (
             "Plugin",
@@ -308,6 +427,10 @@ fn plugins() -> Vec<(&'static str, Value)> {
             ]),
         ),
         ("Effect", object([("index", number()), ("number", number()), ("record", any_object())])),
+        (
+            "EffectActed",
+            object([("index", number()), ("number", number()), ("state", one_of(&["outcome_unknown", "decided"]))]),
+        ),
         ("EffectPage", object([("effects", list(reference("Effect"))), ("next_after", nullable(text()))])),
         (
             "LogLine",
@@ -324,7 +447,67 @@ fn plugins() -> Vec<(&'static str, Value)> {
                 ("status_address", text()),
             ]),
         ),
-        ("PluginJson", json!({"description": "JSON of the plugin's own making."})),
+        ("PluginJson", any()),
+    ]
+}
+
+fn market() -> Vec<(&'static str, Value)> {
+    vec![
+        ("MarketAnswer", object([("applied", number()), ("ok", yes(true)), ("result", any())])),
+        (
+            "MarketReceipt",
+            object([
+                ("event_id", uuid()),
+                ("tenant_id", uuid()),
+                ("store_id", uuid()),
+                ("index", number()),
+                ("sequence", number()),
+                ("sequenced_at", time()),
+                ("signing_hash", hex(32)),
+                ("leaf_hash", hex(32)),
+                ("bundle_address", text()),
+            ]),
+        ),
+        (
+            "MarketOutcome",
+            object([
+                ("bindings", list(reference("Binding"))),
+                ("body", base64()),
+                ("leaf_hash", hex(32)),
+                ("proof_address", text()),
+            ]),
+        ),
+        (
+            "MarketDone",
+            object([
+                ("ok", yes(true)),
+                ("outcome", reference("MarketOutcome")),
+                ("receipt", reference("MarketReceipt")),
+                ("result", any()),
+            ]),
+        ),
+        (
+            "MarketPending",
+            object([
+                ("ok", yes(true)),
+                ("pending", yes(true)),
+                ("receipt", reference("MarketReceipt")),
+                ("status_address", text()),
+            ]),
+        ),
+        (
+            "MarketErrorBody",
+            object([
+                ("error", object([("code", text()), ("message", text()), ("details", json!({"type": "object"}))])),
+                ("ok", yes(false)),
+                ("receipt?", reference("MarketReceipt")),
+            ]),
+        ),
+        ("MarketWebhookAnswer", object([("facts", number()), ("ok", yes(true))])),
+        (
+            "MarketCommand",
+            json!({"description": "The command's members, as docs/formats/market.md draws them.", "type": "object"}),
+        ),
     ]
 }
 
@@ -525,6 +708,27 @@ fn administration() -> Vec<(&'static str, Value)> {
             ]),
         ),
         ("Tenant", object([("tenant_id", uuid()), ("created_index", number())])),
+        ("SetEntityTypes", strict([("entity_types", list(text_of(128)))])),
+        (
+            "EntityTypes",
+            object([
+                ("tenant_id", uuid()),
+                ("store_id", uuid()),
+                ("entity_types", nullable(list(text_of(128)))),
+                ("set_index", nullable(number())),
+                ("plugins", list(reference("BroughtEntityType"))),
+            ]),
+        ),
+        ("BroughtEntityType", object([("plugin", text_of(64)), ("entity_type", text_of(128))])),
+        (
+            "EntityTypesChanged",
+            object([
+                ("tenant_id", uuid()),
+                ("store_id", uuid()),
+                ("entity_types", nullable(list(text_of(128)))),
+                ("log_index", number()),
+            ]),
+        ),
         (
             "CreateApiKey",
             strict([
@@ -569,7 +773,7 @@ fn administration() -> Vec<(&'static str, Value)> {
 /// All component schemas, by name.
 #[must_use]
 pub fn components() -> Value {
-    let groups = [errors(), events(), proofs(), plugins(), ves(), keys(), administration()];
+    let groups = [errors(), events(), proofs(), anchors(), plugins(), market(), ves(), keys(), administration()];
     let all: Map<String, Value> =
         groups.into_iter().flatten().map(|(name, schema)| (name.to_owned(), schema)).collect();
     Value::Object(all)

@@ -2,6 +2,8 @@
 //!
 //! Takes a payload, gives typed members; refuses a member that is absent, of another type, or not in its one spelling.
 
+use std::collections::BTreeSet;
+
 use super::ControlError;
 use crate::id::KeyId;
 use crate::jcs::{self, Value};
@@ -93,8 +95,27 @@ impl Fields {
         LogTime::parse_canonical(&self.text(name)?).map_err(|_| ControlError::Field(name))
     }
 
+    /// Texts in the strict order of their bytes.
+    pub(crate) fn texts(&mut self, name: &'static str) -> Result<BTreeSet<String>, ControlError> {
+        let Some(Value::Array(values)) = self.take(name) else { return Err(ControlError::Field(name)) };
+        let mut texts = BTreeSet::new();
+        for value in values {
+            let Value::String(text) = value else { return Err(ControlError::Field(name)) };
+            if texts.last().is_some_and(|last| *last >= text) {
+                return Err(ControlError::Field(name));
+            }
+            texts.insert(text);
+        }
+        Ok(texts)
+    }
+
     /// Absent is "none"; `null` is malformed, so that "none" has one spelling.
     pub(crate) fn optional_time(&mut self, name: &'static str) -> Result<Option<LogTime>, ControlError> {
         if self.0.iter().any(|(key, _)| key == name) { self.time(name).map(Some) } else { Ok(None) }
     }
+}
+
+/// Texts as [`Fields::texts`] reads them.
+pub(crate) fn written(texts: &BTreeSet<String>) -> Value {
+    Value::Array(texts.iter().map(|text| Value::from(text.as_str())).collect())
 }

@@ -18,6 +18,8 @@ def control():
         "tally.agent_key.rotated": {"agent_id": agent, "key_id": 3, "public_key": key, "previous_valid_to": time, "valid_to": later},
         "tally.agent_key.expired": {"agent_id": agent, "key_id": 1, "valid_to": time},
         "tally.agent_key.revoked": {"agent_id": agent, "key_id": 1, "reason": "lost laptop"},
+        "tally.entity_types.set": {"store_id": agent, "entity_types": ["order", "parcel"]},
+        "tally.entity_types.lifted": {"store_id": agent},
     }
     optional = {"tally.agent_key.registered valid_from", "tally.agent_key.registered valid_to", "tally.agent_key.rotated valid_to"}
 
@@ -32,10 +34,12 @@ def control():
         "time": ["2025-01-01T00:00:00Z", "2025-01-01T00:00:00.000000+00:00", "2025-01-01t00:00:00.000000z", "", None, 1,
                  "2025-02-30T00:00:00.000000Z", "1969-12-31T23:59:59.999999Z"],
         "bool": [0, 1, "true", None],
+        "types": [["parcel", "order"], ["order", "order"], [""], ["x" * 129], [1], [["order"]], "order", {}, None,
+                  ["\U00010000", "\uffff"], [f"{n:04}" for n in range(1025)]],
         "reason": ["", "x" * 513, None, 1, ["x"]],
     }
     sort = {"tenant_id": "id", "root_agent_id": "id", "agent_id": "id", "root_public_key": "key", "public_key": "key",
-            "key_id": "key_id", "operator_managed": "bool", "reason": "reason", "valid_from": "time", "valid_to": "time",
+            "store_id": "id", "entity_types": "types", "key_id": "key_id", "operator_managed": "bool", "reason": "reason", "valid_from": "time", "valid_to": "time",
             "previous_valid_to": "time"}
     for kind, payload in events.items():
         short = kind.removeprefix("tally.")
@@ -63,6 +67,9 @@ def control():
     case("valid for no time", "tally.agent_key.registered", {**registered, "valid_to": time}, "Validity")
     case("valid until before it begins", "tally.agent_key.registered", {**registered, "valid_from": later, "valid_to": time}, "Validity")
     case("reason of 512 bytes", "tally.agent_key.revoked", {**events["tally.agent_key.revoked"], "reason": "x" * 512})
+    for name, types in {"no type": [], "a type of 128 bytes": ["x" * 128], "1024 types": [f"{n:04}" for n in range(1024)],
+                        "the order of bytes": ["\uffff", "\U00010000"], "any text": [" ", "*", "entity:order", "tally.agent", "z", "\u00e9"]}.items():
+        case(f"entity_types.set, {name}", "tally.entity_types.set", {"store_id": agent, "entity_types": types})
     for kind in ("", "tally.", "tally.tenant.deleted", "TALLY.TENANT.CREATED", "tally.tenant.created ", "order.created"):
         case(f"type {kind!r}", kind, events["tally.tenant.created"], "UnknownType")
     return cases

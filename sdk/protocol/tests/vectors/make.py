@@ -12,6 +12,7 @@ import sys
 
 sys.dont_write_bytecode = True
 
+from chapter_anchor import anchors
 from chapter_control import control
 from chapter_encrypted import encrypted
 from chapter_entries import entries
@@ -26,6 +27,7 @@ from chapter_ves import ves
 
 HERE = pathlib.Path(__file__).parent
 FILES = {
+    "anchor": anchors,
     "control": control, "encrypted": encrypted, "entries": entries, "frames": frames, "jcs": jcs_vectors, "keys": keys,
     "log": log, "outcome": outcome, "plugins": plugins, "signatures": signatures, "state": state, "ves": ves,
 }

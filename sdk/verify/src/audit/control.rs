@@ -1,11 +1,11 @@
-//! The rule about tenants, keys and rights, written a second time.
+//! The rule about tenants, keys, rights and entity types, written a second time.
 //!
 //! The sequencer has its own (`control.rs` of tally-core); this one shares nothing with it but the payload format, so
 //! that a mistake in one shows as a difference. It keeps the log of control facts per key instead of a current state,
 //! and asks of each event: by what was written *before* this index, was this key good at this log time, and might its
 //! holder write here? What plugin events may do is the protocol's register on both sides; whose keys are good when, is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tally_protocol::control::{ControlEvent, RESERVED_PREFIX, ROOT_KEY_ID};
 use tally_protocol::entry::Genesis;
@@ -15,6 +15,7 @@ use tally_protocol::id::{AgentId, Index, KeyId, Stream, TenantId};
 use tally_protocol::key::{PublicKey, check_registration};
 use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
+use tally_protocol::release::ENTITY_PERMISSION;
 use tally_protocol::time::LogTime;
 
 use super::finding::Rule;
@@ -74,10 +75,20 @@ impl Rights {
         self.directory.judge_key(frame, used, at)?;
         let stream = frame.stream();
         if !stream.is_control() {
-            return self.directory.judge_ordinary(frame);
+            self.directory.judge_ordinary(frame)?;
+            return self.judge_entity_type(&stream, frame.entity_type());
         }
         self.directory.judge_right(&stream, frame.agent_id())?;
         self.take_in(frame, index, at).map_err(|why| (Rule::ControlRefused, why))
+    }
+
+    fn judge_entity_type(&self, stream: &Stream, entity_type: &str) -> Result<(), Broken> {
+        let listed = self.directory.lists.get(stream).is_none_or(|list| list.contains(entity_type));
+        if listed || self.plugins.is_granted(stream, &format!("{ENTITY_PERMISSION}{entity_type}")) {
+            return Ok(());
+        }
+        let why = format!("the list of {stream} did not name the event's entity type, and no plugin there brought it");
+        Err((Rule::EntityTypeUnknown, why))
     }
 
     fn take_in(&mut self, frame: &Frame, index: Index, now: LogTime) -> Result<(), String> {
@@ -94,7 +105,8 @@ impl Rights {
     }
 }
 
-/// Agents and their keys at one position of the log, out of nothing but genesis and the control events before it.
+/// Agents, their keys and the lists of entity types at one position of the log, out of nothing but genesis and the
+/// control events before it.
 ///
 /// Replay resolves publishers and reviewers of plugins with it, so that it shares no key table with the sequencer.
 #[derive(Debug, Clone)]
@@ -102,6 +114,8 @@ pub struct Directory {
     ledger_root: AgentId,
     tenants: BTreeMap<TenantId, Tenant>,
     keys: BTreeMap<(TenantId, AgentId, KeyId), KeyFacts>,
+    /// Of the stores that have one.
+    lists: BTreeMap<Stream, BTreeSet<String>>,
 }
 
 impl Agents for Directory {
@@ -119,7 +133,8 @@ impl Directory {
     /// The ledger's root agent with its first key, as genesis names them.
     #[must_use]
     pub fn new(genesis: &Genesis) -> Self {
-        let mut directory = Self { ledger_root: genesis.root_agent, tenants: BTreeMap::new(), keys: BTreeMap::new() };
+        let (tenants, keys, lists) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let mut directory = Self { ledger_root: genesis.root_agent, tenants, keys, lists };
         directory.add_key(TenantId::NIL, genesis.root_agent, ROOT_KEY_ID, genesis.root_key, LogTime::EPOCH, None);
         directory
     }
@@ -174,7 +189,7 @@ impl Directory {
         Err((Rule::KeyNotValid, format!("agent {agent} may not write to control stream {stream}")))
     }
 
-    /// Takes in a control event of tenants or keys, at its log time.
+    /// Takes in a control event of tenants, keys or lists of entity types, at its log time.
     ///
     /// # Errors
     /// The state does not allow it, in words.
@@ -208,6 +223,14 @@ impl Directory {
                 let key = self.key_mut(&stream, agent_id, key_id)?;
                 require(!key.revoked, "the key was revoked before")?;
                 key.revoked = true;
+            }
+            ControlEvent::EntityTypesSet { store_id, entity_types } => {
+                require(!stream.is_ledger(), "a store's list is set in the ledger's stream")?;
+                self.lists.insert(Stream::new(stream.tenant, store_id), entity_types);
+            }
+            ControlEvent::EntityTypesLifted { store_id } => {
+                require(!stream.is_ledger(), "a store's list is lifted in the ledger's stream")?;
+                self.lists.remove(&Stream::new(stream.tenant, store_id));
             }
         }
         Ok(())

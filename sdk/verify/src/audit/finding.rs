@@ -64,6 +64,8 @@ pub enum Rule {
     AgentSignature,
     /// A control event is one that the state before it allows.
     ControlRefused,
+    /// The entity type is on the store's list, or a plugin that runs there was granted it.
+    EntityTypeUnknown,
     /// An outcome's bytes are one, and of the event at its place.
     OutcomeBytes,
     /// The entry's leaf is the one that the stored tile holds.
@@ -105,6 +107,7 @@ impl Rule {
             Self::AgentSignature => "agent_signature",
             Self::KeyNotValid => "key_not_valid",
             Self::ControlRefused => "control_refused",
+            Self::EntityTypeUnknown => "entity_type_unknown",
             Self::OutcomeBytes => "outcome_bytes",
             Self::TileDiffers => "tile_differs",
             Self::TileDamaged => "tile_damaged",

@@ -5,7 +5,7 @@
 //! right edge of the tree, 16 bytes of id per event, the keys, and the checkpoints not reached yet.
 //!
 //! Checked per event: index, sequence in its stream, event id, log time, payload hash, agent signature (in batches),
-//! whether the key was valid then and its holder had the right, and the leaf; per run: bytes, ledger, chain, epoch;
+//! whether the key was valid then and its holder had the right, the entity type against its store's list, and the leaf; per run: bytes, ledger, chain, epoch;
 //! per checkpoint: signature and root; per tile: every hash; per commitment: its chain and root. A gap in the index
 //! ends the audit, because nothing after it can be placed.
 

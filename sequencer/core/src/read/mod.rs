@@ -17,7 +17,7 @@ use std::sync::Arc;
 use tally_merkle::{TileError, TreeError};
 use tally_protocol::entry::{EventEntry, Genesis};
 use tally_protocol::frame::Frame;
-use tally_protocol::hash::{LeafHash, LedgerId};
+use tally_protocol::hash::{self, LeafHash, LedgerId, SigningHash};
 use tally_protocol::id::{AgentId, Index, KeyId, Sequence, Stream, TenantId};
 use tally_protocol::key::PublicKey;
 use tally_protocol::run::Record;
@@ -26,6 +26,7 @@ use tally_storage::StorageError;
 use tokio::sync::watch;
 
 use crate::control::{KeyRecord, TenantInfo};
+use crate::entity_types::EntityTypes;
 use crate::shared::{Shared, read};
 use crate::watermarks::{Ladder, NodeState, Rung};
 
@@ -72,20 +73,31 @@ impl StoredEvent {
     /// What the log commits for it.
     #[must_use]
     pub fn entry(&self) -> EventEntry {
-        EventEntry {
-            stream: self.frame.stream(),
-            sequence: self.sequence,
-            signing_hash: self.frame.signing_hash(),
-            signature: self.frame.signature(),
-            public_key: self.public_key,
-            sequenced_at: self.sequenced_at,
-        }
+        self.entry_of(self.frame.signing_hash())
     }
 
     /// The entry's leaf hash.
     #[must_use]
     pub fn leaf_hash(&self) -> LeafHash {
         self.entry().leaf_hash()
+    }
+
+    /// [`StoredEvent::leaf_hash`] of many events, hashed together.
+    #[must_use]
+    pub fn leaf_hash_many(events: &[Self]) -> Vec<LeafHash> {
+        let signed = hash::signing_many(events.iter().map(|event| event.frame.preimage()));
+        EventEntry::leaf_hash_many(events.iter().zip(signed).map(|(event, signing_hash)| event.entry_of(signing_hash)))
+    }
+
+    fn entry_of(&self, signing_hash: SigningHash) -> EventEntry {
+        EventEntry {
+            stream: self.frame.stream(),
+            sequence: self.sequence,
+            signing_hash,
+            signature: self.frame.signature(),
+            public_key: self.public_key,
+            sequenced_at: self.sequenced_at,
+        }
     }
 }
 
@@ -162,7 +174,7 @@ impl Reader {
         self.shared.watermarks.ladder()
     }
 
-    /// Told whenever signed, acknowledged, published or applied moves, or the node's state changes.
+    /// Told whenever signed, acknowledged, published, applied or anchored moves, or the node's state changes.
     #[must_use]
     pub fn subscribe(&self) -> watch::Receiver<Ladder> {
         self.shared.watermarks.subscribe()
@@ -194,6 +206,13 @@ impl Reader {
     pub fn next_key_id(&self, tenant: TenantId, agent: AgentId) -> KeyId {
         let keys = read(&self.shared.control).keys(tenant, agent).len();
         KeyId::new(u32::try_from(keys).unwrap_or(u32::MAX).saturating_add(1))
+    }
+
+    /// What a store takes, if it has a list: as ordering holds events against it now, which may be ahead of what is
+    /// signed.
+    #[must_use]
+    pub fn entity_types(&self, stream: Stream) -> Option<Arc<EntityTypes>> {
+        read(&self.shared.control).entity_types(&stream).cloned()
     }
 
     /// The newest certified sequence of a stream.

@@ -66,10 +66,15 @@ impl Call {
 
     /// A small JSON request.
     pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, ApiError> {
+        self.json_up_to(SMALL_BYTES_MAX).await
+    }
+
+    /// A JSON request with a bound of the route's own.
+    pub(crate) async fn json_up_to<T: DeserializeOwned>(&mut self, bytes_max: usize) -> Result<T, ApiError> {
         if self.media()? != Media::Json {
             return Err(ApiError::new(ErrorCode::UnsupportedMediaType, "the route takes application/json"));
         }
-        let (bytes, _permit) = self.bytes_up_to(SMALL_BYTES_MAX).await?;
+        let (bytes, _permit) = self.bytes_up_to(bytes_max).await?;
         serde_json::from_slice(&bytes).map_err(|error| json_error(&error))
     }
 }

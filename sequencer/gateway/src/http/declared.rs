@@ -16,7 +16,7 @@ use tally_api::error::ErrorCode;
 use tally_api::openapi::with_plugins;
 use tally_api::plugin::{APPLIED_HEADER, CommandAnswer, Plugin};
 use tally_core::{ApplyState, Receipt};
-use tally_protocol::id::{Index, PluginId, TreeSize};
+use tally_protocol::id::{Index, PluginId, Stream, TreeSize};
 use tally_protocol::jcs;
 
 use super::call::{Call, decode_segment, query_pairs};
@@ -30,17 +30,18 @@ use crate::error::ApiError;
 use crate::plugins::{PluginInfo, QueryAnswer};
 
 /// How long a command waits for its outcome; it takes milliseconds, or something is wrong.
-const APPLY_WAIT_MAX: Duration = Duration::from_secs(5);
+pub(super) const APPLY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// `/plugins/{tenant}/{store}/{plugin}/`: so many parts come before the plugin's own path.
 const PARTS_BEFORE: usize = 5;
 
-/// The segments below the plugin, as the client wrote them, decoded one by one: a slash that was encoded divides nothing.
-fn segments(call: &Call) -> Result<Vec<String>, ApiError> {
+/// The segments behind so many parts, as the client wrote them, decoded one by one: a slash that was encoded divides
+/// nothing.
+pub(super) fn segments(call: &Call, parts_before: usize) -> Result<Vec<String>, ApiError> {
     let malformed = || ApiError::field("path", "has empty, relative or malformed segments");
     if call.path.len() > PATH_BYTES_MAX {
         return Err(ApiError::field("path", &format!("must have at most {PATH_BYTES_MAX} bytes")));
     }
-    let decoded = call.path.split('/').skip(PARTS_BEFORE).map(|part| decode_segment(part).ok_or_else(malformed));
+    let decoded = call.path.split('/').skip(parts_before).map(|part| decode_segment(part).ok_or_else(malformed));
     let segments = decoded.collect::<Result<Vec<_>, _>>()?;
     let is_plain = |segment: &String| !matches!(segment.as_str(), "" | "." | "..");
     if segments.iter().all(is_plain) { Ok(segments) } else { Err(malformed()) }
@@ -62,64 +63,101 @@ fn meant<'a>(plugins: &'a [PluginInfo], id: &PluginId, method: &str, path: &[Str
 #[derive(Serialize)]
 struct Request<'a> {
     args: &'a BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller: Option<&'a Asker>,
     route: &'a str,
 }
 
-/// The request of a route, canonical JSON.
-fn request(route: &str, mut args: BTreeMap<String, String>, query: Vec<(String, String)>) -> Result<Vec<u8>, ApiError> {
-    let twice = || ApiError::field("query", "has a parameter twice, or one that the path has");
+/// Who asks, where a route is served for a caller.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Asker {
+    pub(super) principal: String,
+    pub(super) roles: Vec<&'static str>,
+}
+
+/// The parameters of path and query, each once.
+pub(super) fn arguments(
+    mut args: BTreeMap<String, String>,
+    query: Vec<(String, String)>,
+) -> Result<BTreeMap<String, String>, ApiError> {
     for (name, value) in query {
         if args.insert(name, value).is_some() {
-            return Err(twice());
+            return Err(ApiError::field("query", "has a parameter twice, or one that the path has"));
         }
     }
-    let text = respond::encode(&Request { args: &args, route })?;
+    Ok(args)
+}
+
+/// The request of a route, canonical JSON.
+pub(super) fn request(
+    route: &str,
+    args: &BTreeMap<String, String>,
+    caller: Option<&Asker>,
+) -> Result<Vec<u8>, ApiError> {
+    let text = respond::encode(&Request { args, caller, route })?;
     jcs::canonicalize(&text).map_err(|_| ApiError::field("query", "has a character that JSON here does not take"))
 }
 
 /// What a plugin's `query` gives: the body of its answer, and a status of HTTP.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PluginReply<'a> {
+pub(super) struct PluginReply<'a> {
     #[serde(borrow)]
-    body: &'a RawValue,
-    status: u16,
+    pub(super) body: &'a RawValue,
+    pub(super) status: u16,
+}
+
+impl<'a> PluginReply<'a> {
+    /// Reads what a plugin gave; whatever is no answer is a failure of the plugin's.
+    pub(super) fn read(answer: &'a QueryAnswer) -> Result<Self, ApiError> {
+        if answer.body.len() > ANSWER_BYTES_MAX {
+            return Err(failed("the plugin's answer is too long"));
+        }
+        let given: Self = serde_json::from_slice(&answer.body).map_err(no_answer)?;
+        match given.status {
+            200..=299 | 400..=499 => Ok(given),
+            _ => Err(failed("the plugin's answer has a status that no plugin gives")),
+        }
+    }
+
+    /// The body of a refusal, for the refusal's details.
+    pub(super) fn details(&self) -> Result<serde_json::Value, ApiError> {
+        let body: serde_json::Value = serde_json::from_str(self.body.get()).map_err(no_answer)?;
+        Ok(serde_json::json!({ "body": body }))
+    }
+}
+
+fn failed(why: &'static str) -> ApiError {
+    ApiError::new(ErrorCode::PluginFailed, why)
+}
+
+fn no_answer(_: serde_json::Error) -> ApiError {
+    failed("the plugin's answer is not the JSON of a status and a body")
 }
 
 /// A plugin's answer over HTTP: what it gives as it is, what it refuses in the one error shape.
 fn reply(answer: &QueryAnswer) -> Reply {
-    let failed = |why| ApiError::new(ErrorCode::PluginFailed, why);
-    if answer.body.len() > ANSWER_BYTES_MAX {
-        return Err(failed("the plugin's answer is too long"));
+    let given = PluginReply::read(answer)?;
+    if given.status >= 400 {
+        let refused = ApiError::new(ErrorCode::PluginRefused, "the plugin refused the question");
+        return Err(refused.with_status(given.status).with(given.details()?));
     }
-    let no_answer = |_| failed("the plugin's answer is not the JSON of a status and a body");
-    let given: PluginReply<'_> = serde_json::from_slice(&answer.body).map_err(no_answer)?;
-    match given.status {
-        200..=299 => {
-            let status = StatusCode::from_u16(given.status).unwrap_or(StatusCode::OK);
-            let mut response = respond::encoded(status, given.body.get().as_bytes().to_vec())?;
-            response.headers_mut().insert(APPLIED_HEADER, HeaderValue::from(answer.applied.get()));
-            Ok(response)
-        }
-        400..=499 => {
-            let body: serde_json::Value = serde_json::from_str(given.body.get()).map_err(no_answer)?;
-            let refused = ApiError::new(ErrorCode::PluginRefused, "the plugin refused the question");
-            Err(refused.with_status(given.status).with(serde_json::json!({ "body": body })))
-        }
-        _ => Err(failed("the plugin's answer has a status that no plugin gives")),
-    }
+    let status = StatusCode::from_u16(given.status).unwrap_or(StatusCode::OK);
+    let mut response = respond::encoded(status, given.body.get().as_bytes().to_vec())?;
+    response.headers_mut().insert(APPLIED_HEADER, HeaderValue::from(answer.applied.get()));
+    Ok(response)
 }
 
 /// `GET /plugins/{tenant}/{store}/{plugin}/{*path}`
 pub(crate) async fn query(call: Call) -> Reply {
-    let (stream, id, path) = (call.stream_of_path()?, call.plugin()?, segments(&call)?);
+    let (stream, id, path) = (call.stream_of_path()?, call.plugin()?, segments(&call, PARTS_BEFORE)?);
     let query = query_pairs(&call.raw_query).ok_or_else(|| ApiError::field("query", "is malformed"))?;
     let answer = call
         .gateway
         .ask_plugins(move |port, _| {
             let (_, plugins) = port.plugins(&stream).asked(ErrorCode::InvalidFieldValue)?;
             let Meant { route, args } = meant(&plugins, &id, "GET", &path)?;
-            let request = request(&route.name, args, query)?;
+            let request = request(&route.name, &arguments(args, query)?, None)?;
             port.query(&stream, &id, &request).asked(ErrorCode::InvalidFieldValue)
         })
         .await?;
@@ -142,7 +180,7 @@ pub(crate) async fn delete(call: Call) -> Reply {
 }
 
 async fn command(mut call: Call, method: &'static str) -> Reply {
-    let (stream, id, path) = (call.stream_of_path()?, call.plugin()?, segments(&call)?);
+    let (stream, id, path) = (call.stream_of_path()?, call.plugin()?, segments(&call, PARTS_BEFORE)?);
     if !call.raw_query.is_empty() {
         return Err(ApiError::new(ErrorCode::UnknownField, "a command has no parameters but its event"));
     }
@@ -206,7 +244,7 @@ async fn answer(call: &Call, receipt: Receipt, duplicate: bool) -> Reply {
 
 impl Gateway {
     /// Waits a bounded time for an outcome, asleep until the ladder moves; false if it does not come, or cannot.
-    async fn wait_until_applied(&self, index: Index) -> bool {
+    pub(super) async fn wait_until_applied(&self, index: Index) -> bool {
         let mut ladder = self.reader.subscribe();
         let holds = |applied: TreeSize| applied.holds(index);
         if holds(self.reader.ladder().applied) {
@@ -229,18 +267,22 @@ impl Gateway {
 /// `GET /v1/streams/{tenant}/{store}/openapi.json`: the node's document, and the routes of this stream's plugins.
 pub(crate) async fn openapi_document(call: Call) -> Reply {
     let stream = call.stream_of_path()?;
-    let plugins: Vec<Plugin> = call
-        .gateway
-        .ask_plugins(move |port, _| {
-            let (_, plugins) = port.plugins(&stream).asked(ErrorCode::InvalidFieldValue)?;
-            let running = plugins.into_iter().filter(|plugin| plugin.status == "running");
-            Ok(running
-                .map(|mut plugin| {
-                    plugin.routes.retain(template::is_served);
-                    shape(&plugin)
-                })
-                .collect())
-        })
-        .await?;
-    respond::json(&with_plugins(openapi(), &stream, &plugins))
+    let plugins = running(&call.gateway, stream).await?;
+    let document = with_plugins(openapi(), &stream, &plugins);
+    respond::json(&super::market::with_routes(&call.gateway, document, &stream, &plugins))
+}
+
+/// The plugins of a stream that run, with the routes that are served.
+pub(super) async fn running(gateway: &Gateway, stream: Stream) -> Result<Vec<Plugin>, ApiError> {
+    let list = gateway.ask_plugins(move |port, _| {
+        let (_, plugins) = port.plugins(&stream).asked(ErrorCode::InvalidFieldValue)?;
+        let running = plugins.into_iter().filter(|plugin| plugin.status == "running");
+        Ok(running
+            .map(|mut plugin| {
+                plugin.routes.retain(template::is_served);
+                shape(&plugin)
+            })
+            .collect())
+    });
+    list.await
 }

@@ -16,13 +16,14 @@ use tally_api::error::ErrorCode;
 use tally_api::feed::{FeedLine, ResumeToken};
 use tally_core::Reader;
 use tally_protocol::id::{Index, StoreId, Stream, TenantId, TreeSize};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::Instant;
 
 use super::call::Call;
 use super::page::{self, PageBounds};
 use super::{Reply, respond};
 use crate::Gateway;
+use crate::anchors::SeenHead;
 use crate::auth::Caller;
 use crate::error::ApiError;
 
@@ -57,6 +58,7 @@ impl Format {
             let (token, name) = match line {
                 FeedLine::Event { token, .. } => (token, "event"),
                 FeedLine::Heartbeat { token, .. } => (token, "heartbeat"),
+                FeedLine::Anchored { token, .. } => (token, "anchored"),
                 FeedLine::End { token, .. } => (token, "end"),
             };
             out.extend_from_slice(format!("id: {token}\nevent: {name}\ndata: ").as_bytes());
@@ -82,11 +84,17 @@ impl Filter {
     }
 }
 
-/// `GET /v1/feed?from&tenant&store`
+/// `GET /v1/feed?from&tenant&store&anchors`
 pub(crate) async fn feed(call: Call) -> Reply {
     let filter = filter(&call)?;
     let next = start(&call)?;
     let format = Format::asked(&call.headers);
+    let anchors = match call.query("anchors") {
+        None | Some("false") => None,
+        // Without a watched chain nothing ever moves.
+        Some("true") => call.gateway.anchors.as_ref().map(|port| port.subscribe()),
+        Some(_) => return Err(ApiError::field("anchors", "must be true or false")),
+    };
     let Ok(permit) = Arc::clone(&call.gateway.feeds).try_acquire_owned() else {
         return Err(ApiError::new(ErrorCode::RateLimitExceeded, "too many live feeds").after(10));
     };
@@ -98,6 +106,8 @@ pub(crate) async fn feed(call: Call) -> Reply {
         next,
         pages,
         sent: Instant::now(),
+        anchors,
+        told: Vec::new(),
     };
     tokio::spawn(feed.run(permit));
     Ok(respond::content(format.content_type(), Body::new(Pages(receiver))))
@@ -143,6 +153,10 @@ struct Feed {
     next: Index,
     pages: mpsc::Sender<Bytes>,
     sent: Instant,
+    /// The heads of the chains, in a feed that asked for them.
+    anchors: Option<watch::Receiver<Vec<SeenHead>>>,
+    /// Those that the client was told of.
+    told: Vec<SeenHead>,
 }
 
 impl Feed {
@@ -162,6 +176,7 @@ impl Feed {
             if *draining.borrow() {
                 return self.end("draining").await;
             }
+            self.tell_anchors().await?;
             let signed = ladder.borrow_and_update().signed;
             if signed.holds(self.next) {
                 self.send_page(signed).await?;
@@ -169,6 +184,7 @@ impl Feed {
                 tokio::select! {
                     moved = ladder.changed() => moved.map_err(|_| Over)?,
                     _ = draining.changed() => {}
+                    () = moved(&mut self.anchors) => {}
                     () = tokio::time::sleep_until(self.sent + heartbeat) => {}
                     () = self.pages.closed() => return Err(Over),
                 }
@@ -178,6 +194,19 @@ impl Feed {
                 self.send_line(&line).await?;
             }
         }
+    }
+
+    /// A line for each head that is not the one that the client knows.
+    async fn tell_anchors(&mut self) -> Result<(), Over> {
+        let Some(anchors) = &mut self.anchors else { return Ok(()) };
+        let heads = anchors.borrow_and_update().clone();
+        let news: Vec<SeenHead> = heads.iter().filter(|head| !self.told.contains(head)).copied().collect();
+        self.told = heads;
+        for SeenHead { chain_id, level, size, seq, transaction } in news {
+            let token = self.token(self.next);
+            self.send_line(&FeedLine::Anchored { token, chain_id, level, size, seq, transaction }).await?;
+        }
+        Ok(())
     }
 
     fn token(&self, next: Index) -> String {
@@ -218,6 +247,16 @@ impl Feed {
         self.gateway.metrics.feed_events.add(events);
         if page.is_empty() { Ok(()) } else { self.send(page.into()).await }
     }
+}
+
+/// Resolves when a head moves; never in a feed that did not ask, nor once nobody watches any more.
+async fn moved(anchors: &mut Option<watch::Receiver<Vec<SeenHead>>>) {
+    if let Some(heads) = anchors
+        && heads.changed().await.is_ok()
+    {
+        return;
+    }
+    std::future::pending::<()>().await;
 }
 
 fn read_page(

@@ -58,6 +58,7 @@ pub(crate) async fn ladder(call: Call) -> Reply {
         acknowledged: ladder.acknowledged,
         published: ladder.published,
         applied: ladder.applied,
+        anchored: ladder.anchored,
         apply: apply(&call),
     })
 }

@@ -1,4 +1,4 @@
-//! Modules: put by their bytes, fetched by their hash.
+//! Modules: put by their bytes, fetched by their hash; and the report on a release of one.
 //!
 //! Whoever installs plugins puts modules; an operator fetches any of them, a tenant those that run in its own streams,
 //! stand in its own registry, or are approved in the ledger's. So what a neighbour has uploaded and nobody has approved
@@ -6,9 +6,11 @@
 
 use axum::http::StatusCode;
 use tally_api::error::ErrorCode;
-use tally_api::plugin::{ModuleStored, WASM};
+use tally_api::plugin::{ModuleStored, ReleaseReport, WASM};
 use tally_protocol::hash::ModuleHash;
 use tally_protocol::id::{StoreId, Stream, TenantId};
+use tally_protocol::jcs;
+use tally_protocol::plugin_event::decode_release;
 
 use super::call::Call;
 use super::plugins::{Asked, Sight, names_module};
@@ -17,6 +19,27 @@ use crate::error::ApiError;
 
 /// A module: several times what any host takes, so that the host says what is wrong with a large one.
 const MODULE_BYTES_MAX: usize = 4 << 20;
+
+/// A release, with every schema and limit that it may name.
+const RELEASE_BYTES_MAX: usize = 256 << 10;
+
+/// `POST /v1/reports`: what this node's host has to say about a release, before it is reviewed.
+pub(crate) async fn report(mut call: Call) -> Reply {
+    let bytes_max = RELEASE_BYTES_MAX.min(call.gateway.config.limits.body_bytes_max);
+    let (body, permit) = call.bytes_up_to(bytes_max).await?;
+    let body = jcs::parse(&body).map_err(|error| ApiError::new(ErrorCode::InvalidRequestBody, error.to_string()))?;
+    let release = decode_release(&jcs::to_canonical(&body));
+    let release = release.map_err(|error| ApiError::new(ErrorCode::InvalidRequestBody, error.to_string()))?;
+    let info = call
+        .gateway
+        .ask_plugins(move |port, _| {
+            let info = port.report(&release).asked(ErrorCode::ModuleRefused);
+            drop(permit);
+            info
+        })
+        .await?;
+    respond::json(&ReleaseReport { report_hash: info.hash, blocking: info.blocking, report: info.report })
+}
 
 /// `POST /v1/modules`: 201, also for a module that is there already.
 pub(crate) async fn put(mut call: Call) -> Reply {

@@ -36,7 +36,14 @@ pub(crate) async fn metrics(call: Call) -> Reply {
     text.gateway(&gateway.metrics, &names);
     let bodies = gateway.bodies.used() as u64;
     text.single("http_body_bytes_in_flight", "gauge", "Bytes of request bodies held now.", bodies);
-    Ok(respond::content("text/plain; version=0.0.4; charset=utf-8", text.into_string()))
+    let mut text = text.into_string();
+    if let Some(port) = &gateway.anchors {
+        text.push_str(&port.metrics());
+    }
+    if let Some(port) = &gateway.effects {
+        text.push_str(&port.metrics());
+    }
+    Ok(respond::content("text/plain; version=0.0.4; charset=utf-8", text))
 }
 
 /// `GET /openapi.json`

@@ -21,7 +21,8 @@ use super::call::{Call, READ_TURN};
 use super::log::Log;
 use super::{Reply, respond};
 use crate::Gateway;
-use crate::auth::Caller;
+use crate::auth::{Caller, Rule};
+use crate::credential::Permission;
 use crate::error::ApiError;
 use crate::plugins::{EffectInfo, PluginInfo, PluginPort, PluginPortError};
 
@@ -206,6 +207,10 @@ pub(crate) async fn one(call: Call) -> Reply {
 /// `POST /v1/streams/{tenant}/{store}/plugins/{plugin}/query`: the body is the plugin's, byte for byte.
 pub(crate) async fn query(mut call: Call) -> Reply {
     let (stream, id) = (call.stream_of_path()?, call.plugin()?);
+    if call.gateway.market.as_ref().is_some_and(|market| market.serves(&stream, &id)) {
+        // A question in the caller's own bytes could say that somebody else asks.
+        call.caller.must_pass(&Rule::needs(&[Permission::CredentialsWrite]))?;
+    }
     if !matches!(call.content_type().as_deref(), None | Some("application/json" | OCTETS)) {
         let message = "the route takes application/json or application/octet-stream";
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType, message));

@@ -8,13 +8,13 @@ use tally_api::submit::FRAMES;
 
 use super::Method::{Delete, Get, Post, Put};
 use super::{
-    Route, api_keys, declared, events, feed, keys, ledger, log, modules, ops, outcomes, plugins, proofs, submit,
-    tenants, ves, ves_proofs,
+    Route, anchors, api_keys, declared, effects, entity_types, events, feed, keys, ledger, log, market, modules, ops,
+    outcomes, plugins, proofs, submit, tenants, ves, ves_proofs,
 };
 use crate::auth::{Anonymous, Rule};
 use crate::credential::Permission::{
-    CommitmentsRead, CommitmentsWrite, CredentialsWrite, EventsRead, EventsWrite, KeysWrite, LogRead, MetricsRead,
-    ModulesWrite, TenantsWrite,
+    CommitmentsRead, CommitmentsWrite, CredentialsWrite, EffectsWrite, EntityTypesWrite, EventsRead, EventsWrite,
+    KeysWrite, LogRead, MetricsRead, ModulesWrite, TenantsWrite,
 };
 
 const fn path(name: &'static str, kind: Kind, about: &'static str) -> Parameter {
@@ -30,6 +30,7 @@ const fn needed(name: &'static str, kind: Kind, about: &'static str) -> Paramete
 }
 
 const INDEX: Parameter = path("index", Kind::Number, "Position in the log, from 1.");
+const NUMBER: Parameter = path("number", Kind::Number, "Which of the event's effects, from 0.");
 const TENANT: Parameter = path("tenant", Kind::Uuid, "The tenant.");
 const STORE: Parameter = path("store", Kind::Uuid, "The store.");
 const AGENT: Parameter = path("agent", Kind::Uuid, "The agent.");
@@ -55,6 +56,15 @@ const COMMAND_ANSWERS: [Answer; 2] = [
     ok(&[Json("CommandAnswer")]),
     Answer { status: 202, about: "In the log; not applied yet.", content: &[Json("CommandAnswer")] },
 ];
+
+const DECIDED: [Answer; 3] = [
+    Answer { status: 200, about: "Accepted.", content: &[Json("MarketDone")] },
+    Answer { status: 201, about: "Accepted; something new was made.", content: &[Json("MarketDone")] },
+    Answer { status: 202, about: "In the log; not decided yet.", content: &[Json("MarketPending")] },
+];
+const MARKET_PATH: Parameter = path("path", Kind::Text, "A path that a plugin of the marketplace declares.");
+/// What a command's body may be.
+const COMMAND: &[tally_api::openapi::Content] = &[Json("MarketCommand"), Bytes(FRAMES)];
 
 /// Checkpoints, hash tiles and proofs about them.
 const LOG: Rule = Rule::needs(&[LogRead, EventsRead, CommitmentsRead]).or_anonymous(Anonymous::IfLogPublic);
@@ -104,6 +114,7 @@ pub(crate) static ROUTES: &[Route] = routes! {
             query("from", Kind::Text, "A resume token, `start` (the default) or `now`."),
             query("tenant", Kind::Uuid, "Only this tenant's events."),
             query("store", Kind::Uuid, "Only this store's events."),
+            query("anchors", Kind::Text, "`true`: also a line whenever a chain holds more of the log, or for surer."),
         ], &[], [ok(&[Lines("FeedLine"), Text("text/event-stream")])], feed::feed;
 
     // Native surface: proofs.
@@ -136,6 +147,12 @@ pub(crate) static ROUTES: &[Route] = routes! {
     Get "/v1/proof/{file}" as "tlogProof" in "proofs": "A c2sp.org/tlog-proof@v1 file of an event, against the newest published checkpoint.",
         READ, [path("file", Kind::Text, "`<index>.tlog-proof`")], &[], [ok(&[Text("text/plain")])], proofs::tlog_proof;
 
+    // Native surface: what chains hold.
+    Get "/v1/anchors" as "anchors" in "anchors": "How far each chain holds the logs, as this node last read it from its providers.",
+        LOG, [], &[], [ok(&[Json("AnchorStatus")])], anchors::status;
+    Get "/v1/events/{index}/anchor" as "eventAnchors" in "anchors": "The proofs from an event to each chain that holds it: the member `anchors` of a bundle.",
+        READ, [INDEX], &[], [ok(&[Json("EventAnchors")])], anchors::of_event;
+
     // Native surface: who the ledger is and who its agents are.
     Get "/v1/ledger" as "ledger" in "ledger": "Origin, identity, genesis and verifier keys.",
         LOG, [], &[], [ok(&[Json("Ledger")])], ledger::ledger;
@@ -148,6 +165,13 @@ pub(crate) static ROUTES: &[Route] = routes! {
         [ok(&[Json("AgentKey")])], keys::one;
     Post "/v1/tenants" as "createTenant" in "tenants": "Create a tenant, by an event signed with the ledger's root key.",
         Rule::operator(&[TenantsWrite]), [], &[Json("CreateTenant")], [created(&[Json("Tenant")])], tenants::create;
+    Get "/v1/streams/{tenant}/{store}/entity-types" as "entityTypes" in "tenants": "Which entity types a store takes: its list, and what its plugins bring.",
+        READ, [TENANT, STORE], &[], [ok(&[Json("EntityTypes")])], entity_types::show;
+    Put "/v1/streams/{tenant}/{store}/entity-types" as "setEntityTypes" in "tenants": "Set the list of entity types that a store takes, by an event signed with the root key.",
+        Rule::needs(&[EntityTypesWrite]), [TENANT, STORE], &[Json("SetEntityTypes")], [ok(&[Json("EntityTypesChanged")])],
+        entity_types::set;
+    Delete "/v1/streams/{tenant}/{store}/entity-types" as "liftEntityTypes" in "tenants": "Lift the list: the store takes every entity type again.",
+        Rule::needs(&[EntityTypesWrite]), [TENANT, STORE], &[], [ok(&[Json("EntityTypesChanged")])], entity_types::lift;
     Post "/v1/api-keys" as "createApiKey" in "credentials": "Create an API key; it is shown this once.",
         Rule::needs(&[CredentialsWrite]), [], &[Json("CreateApiKey")], [created(&[Json("ApiKeyCreated")])], api_keys::create;
     Get "/v1/api-keys" as "listApiKeys" in "credentials": "List API keys, without the keys.",
@@ -159,6 +183,8 @@ pub(crate) static ROUTES: &[Route] = routes! {
     // Plugins.
     Post "/v1/modules" as "putModule" in "plugins": "Store a plugin's module, by its hash.",
         Rule::needs(&[ModulesWrite]), [], &[Bytes(WASM)], [created(&[Json("ModuleStored")])], modules::put;
+    Post "/v1/reports" as "reportRelease" in "plugins": "What this node's host has to say about a release, before it is reviewed: the body is the release, as in its submission, in JSON. The node takes an approval only if it has made the report that the review names since it started.",
+        Rule::needs(&[ModulesWrite]), [], &[Json("Release")], [ok(&[Json("ReleaseReport")])], modules::report;
     Get "/v1/modules/{module}" as "module" in "plugins": "A module's bytes. Operators name any; others also a stream or registry of theirs that has it, or the ledger's registry (nil, nil).",
         Rule::needs(&[EventsRead, LogRead]), [
             path("module", Kind::Text, "BLAKE3 of the module, lower-case hexadecimal."),
@@ -179,6 +205,10 @@ pub(crate) static ROUTES: &[Route] = routes! {
     Get "/v1/effects" as "effects" in "plugins": "Effects that plugins asked for, in order of the log.",
         READ, [query("after", Kind::Text, "Only effects behind this one, as `next_after` said."), LIMIT], &[],
         [ok(&[Json("EffectPage")])], plugins::effects;
+    Post "/v1/effects/{index}/{number}/retry" as "retryEffect" in "plugins": "Try a dead letter again: what came of it is looked up first.",
+        Rule::needs(&[EffectsWrite]), [INDEX, NUMBER], &[], [ok(&[Json("EffectActed")])], effects::retry;
+    Post "/v1/effects/{index}/{number}/fail" as "failEffect" in "plugins": "Give a dead letter up: its answer is `failed`, with the code `operator`. If it was done after all, nobody will know.",
+        Rule::needs(&[EffectsWrite]), [INDEX, NUMBER], &[], [ok(&[Json("EffectActed")])], effects::fail;
     Get "/v1/streams/{tenant}/{store}/openapi.json" as "streamOpenapi" in "plugins": "This description, and the routes that the plugins of a stream declare.",
         READ, [TENANT, STORE], &[], [ok(&[Json("OpenApi")])], declared::openapi_document;
     Get "/plugins/{tenant}/{store}/{plugin}/{*path}" as "pluginQuery" in "plugins": "Ask a plugin by a route that it declares as a query.",
@@ -192,6 +222,23 @@ pub(crate) static ROUTES: &[Route] = routes! {
     Delete "/plugins/{tenant}/{store}/{plugin}/{*path}" as "pluginCommandDelete" in "plugins": "The same, for routes declared with this method.",
         Rule::needs(&[EventsWrite]), [TENANT, STORE, PLUGIN, PLUGIN_PATH], &[Json("SubmitRequest"), Bytes(FRAMES)],
         [COMMAND_ANSWERS[0], COMMAND_ANSWERS[1]], declared::delete;
+
+    // The marketplace.
+    Get "/market/openapi.json" as "marketOpenapi" in "market": "The description of the marketplace's routes.",
+        READ, [], &[], [ok(&[Json("OpenApi")])], market::document;
+    Post "/market/checkout/webhook" as "marketWebhook" in "market": "A payment provider's message, in its own form and under its own signature.",
+        Rule::needs(&[EventsWrite]).or_anonymous(Anonymous::IfWebhook), [], &[Bytes("application/json")],
+        [ok(&[Json("MarketWebhookAnswer")])], market::webhook;
+    Get "/market/commands/{index}" as "marketCommand" in "market": "The answer of a command, by its event's position: for who gave it, and for admins.",
+        READ, [INDEX], &[], [DECIDED[0], DECIDED[1], DECIDED[2]], market::command_answer;
+    Get "/market/{*path}" as "marketQuery" in "market": "Ask the marketplace by a route that one of its plugins declares.",
+        READ.or_anonymous(Anonymous::IfMarketPublic), [MARKET_PATH], &[], [ok(&[Json("MarketAnswer")])], market::query;
+    Post "/market/{*path}" as "marketCommandPost" in "market": "Give a command, as members that this node signs or as one signed event, and await its outcome.",
+        Rule::needs(&[EventsWrite]), [MARKET_PATH], COMMAND, [DECIDED[0], DECIDED[1], DECIDED[2]], market::post;
+    Put "/market/{*path}" as "marketCommandPut" in "market": "The same, for routes declared with this method.",
+        Rule::needs(&[EventsWrite]), [MARKET_PATH], COMMAND, [DECIDED[0], DECIDED[1], DECIDED[2]], market::put;
+    Delete "/market/{*path}" as "marketCommandDelete" in "market": "The same, for routes declared with this method.",
+        Rule::needs(&[EventsWrite]), [MARKET_PATH], COMMAND, [DECIDED[0], DECIDED[1], DECIDED[2]], market::delete;
 
     // VES surface.
     Post "/api/v1/ves/events/ingest" as "vesIngest" in "ves": "Ingest VES v1 events; each gets a signed VES receipt or its own rejection.",

@@ -167,6 +167,10 @@ fn admit(session: &Session, submit: Submit) -> Result<(Vec<(usize, FrameError)>,
     caller.must_pass(&WRITE)?;
     let split = submit.split();
     caller.must_submit(split.frames.iter())?;
+    if split.frames.iter().any(|frame| session.gateway.refuses(frame).is_some()) {
+        let why = "an event holds what looks like a card number";
+        return Err(ApiError::new(ErrorCode::InvalidFieldValue, why).into());
+    }
     if split.frames.is_empty() {
         return Ok((split.malformed, Answer::Nothing));
     }

@@ -18,6 +18,7 @@ fn example(server: &TestServer, path: &str) -> String {
         .replace("{store}", &stream.store.to_string())
         .replace("{agent}", &agent.to_string())
         .replace("{index}", "1")
+        .replace("{number}", "0")
         .replace("{sequence}", "1")
         .replace("{key_id}", "1")
         .replace("{event_id}", &server.event_id().to_string())
@@ -28,6 +29,7 @@ fn example(server: &TestServer, path: &str) -> String {
         .replace("{id}", &"00".repeat(32))
         .replace("{module}", &"00".repeat(32))
         .replace("{plugin}/{*path}", "counter/count/1")
+        .replace("/market/{*path}", "/market/sku")
         .replace("{plugin}", "counter")
         .replace("{key}", "00")
         .replace("/log/tile/entries/{*path}", "/log/tile/entries/000.p/1")
@@ -46,7 +48,10 @@ fn allowed(method: &str, path: &str) -> &'static [Role] {
         ("GET", "/openapi.json" | "/docs") => &Role::ALL,
         ("POST", "/v1/events" | "/api/v1/ves/events/ingest") => &[Agent, Admin],
         ("POST" | "PUT" | "DELETE", "/plugins/{tenant}/{store}/{plugin}/{*path}") => &[Agent, Admin],
-        ("POST", "/v1/modules") => &[Admin],
+        ("POST" | "PUT" | "DELETE", "/market/{*path}" | "/market/checkout/webhook") => &[Agent, Admin],
+        ("PUT" | "DELETE", "/v1/streams/{tenant}/{store}/entity-types") => &[Admin],
+        ("POST", "/v1/modules" | "/v1/reports") => &[Admin],
+        ("POST", "/v1/effects/{index}/{number}/retry" | "/v1/effects/{index}/{number}/fail") => &[Admin],
         ("GET", "/v1/modules/{module}") => &[Agent, Reader, Admin, Auditor],
         ("POST", "/v1/streams/{tenant}/{store}/plugins/{plugin}/query") => &[Agent, Reader, Admin],
         ("GET", "/api/v1/ves/commitments" | "/api/v1/ves/commitments/{batch_id}") => &[Reader, Admin, Anchor],
@@ -54,7 +59,9 @@ fn allowed(method: &str, path: &str) -> &'static [Role] {
         ("GET", "/api/v1/ves/proofs/{sequence}") | ("POST", "/api/v1/ves/proofs/verify") => {
             &[Agent, Reader, Admin, Anchor]
         }
-        ("GET", "/v1/proofs/inclusion" | "/v1/proofs/consistency" | "/v1/ledger" | "/v1/ladder") => &Role::ALL,
+        ("GET", "/v1/proofs/inclusion" | "/v1/proofs/consistency" | "/v1/ledger" | "/v1/ladder" | "/v1/anchors") => {
+            &Role::ALL
+        }
         ("GET", "/log/checkpoint" | "/log/tile/{*path}" | "/outcomes/checkpoint" | "/outcomes/tile/{*path}") => {
             &Role::ALL
         }
@@ -92,7 +99,7 @@ async fn every_route_lets_through_exactly_the_roles_of_the_table() {
                 "{method} {path} {role:?} {answer:?}"
             );
             if is_refused {
-                assert_eq!(answer.error(), "INSUFFICIENT_PERMISSIONS");
+                assert_eq!(answer.json["error"]["code"], "INSUFFICIENT_PERMISSIONS");
             }
             checked += 1;
         }
@@ -183,6 +190,7 @@ async fn the_public_log_is_checkpoints_tiles_and_proofs_and_each_switch_opens_it
         "/v1/proofs/consistency",
         "/v1/ledger",
         "/v1/ladder",
+        "/v1/anchors",
         "/log/checkpoint",
         "/log/tile/{*path}",
         "/v1/outcomes/proofs/inclusion",

@@ -14,8 +14,8 @@ use tally_core::{
     Clock, Config, EventResult, Fence, FenceError, FenceRecord, GenesisSource, Lane, Parts, Reader, Sequencer,
 };
 use tally_gateway::{
-    ApiKey, ControlSignError, ControlSigner, Credential, CredentialKey, CredentialStore, Environment, Gateway,
-    GatewayConfig, GatewayParts, Limits, MemoryCredentials, PluginPort, Public, Scope,
+    AnchorPort, ApiKey, ControlSignError, ControlSigner, Credential, CredentialKey, CredentialStore, EffectPort,
+    Environment, Gateway, GatewayConfig, GatewayParts, Limits, Market, MemoryCredentials, PluginPort, Public, Scope,
 };
 use tally_protocol::control::ControlEvent;
 use tally_protocol::frame::Frame;
@@ -90,6 +90,10 @@ pub struct Setup {
     /// Applies events; none by default.
     pub follower: Option<Arc<Counting>>,
     pub plugins: Option<Arc<dyn PluginPort>>,
+    pub anchors: Option<Arc<dyn AnchorPort>>,
+    pub effects: Option<Arc<dyn EffectPort>>,
+    /// None by default.
+    pub market: Option<Market>,
 }
 
 impl Setup {
@@ -98,7 +102,17 @@ impl Setup {
         core.publish_interval = Duration::from_millis(10);
         core.commit_interval = Duration::from_secs(3600);
         let config = GatewayConfig { environment: Environment::Live, public: Public::NONE, limits: Limits::standard() };
-        Self { config, core, control: true, tls: None, follower: None, plugins: None }
+        Self {
+            config,
+            core,
+            control: true,
+            tls: None,
+            follower: None,
+            plugins: None,
+            anchors: None,
+            effects: None,
+            market: None,
+        }
     }
 
     /// Nothing is synced but what the test submits, so that a failing sync is that one.
@@ -174,6 +188,9 @@ impl TestServer {
             credential_key: CredentialKey::new(CREDENTIAL_KEY),
             control: setup.control.then(|| Arc::new(signer) as Arc<dyn ControlSigner>),
             plugins: setup.plugins,
+            market: setup.market,
+            anchors: setup.anchors,
+            effects: setup.effects,
             config: setup.config,
         })
         .unwrap();
@@ -200,6 +217,26 @@ impl TestServer {
         };
         this.populate().await;
         this
+    }
+
+    /// A second gateway over the same log, which knows nothing of the first.
+    pub fn another_gateway(&self, market: Option<Market>, plugins: Arc<dyn PluginPort>) -> Arc<Gateway> {
+        let sequencer = self.sequencer.as_ref().unwrap();
+        Gateway::new(GatewayParts {
+            submitter: sequencer.submitter(),
+            reader: sequencer.reader(),
+            core_metrics: sequencer.metrics(),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            credentials: Arc::clone(&self.credentials) as Arc<dyn CredentialStore>,
+            credential_key: CredentialKey::new(CREDENTIAL_KEY),
+            control: None,
+            plugins: Some(plugins),
+            anchors: None,
+            effects: None,
+            market,
+            config: Setup::new().config,
+        })
+        .unwrap()
     }
 
     /// Both tenants, each with agents 1 and 2.

@@ -8,20 +8,20 @@ use serde_json::Value;
 use tally_api::api_key::Role;
 
 /// Reads lines of a feed until `enough` says so.
-struct Lines {
+pub(crate) struct Lines {
     response: reqwest::Response,
     buffer: Vec<u8>,
 }
 
 impl Lines {
-    async fn open(server: &TestServer, key: &str, query: &str) -> Self {
+    pub(crate) async fn open(server: &TestServer, key: &str, query: &str) -> Self {
         let response = server.http.get(server.url(&format!("/v1/feed{query}"))).bearer_auth(key).send().await.unwrap();
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
         Self { response, buffer: Vec::new() }
     }
 
-    async fn next(&mut self) -> Option<Value> {
+    pub(crate) async fn next(&mut self) -> Option<Value> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

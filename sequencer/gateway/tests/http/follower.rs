@@ -17,6 +17,8 @@ use tally_protocol::outcome::{BindingOutcome, EMPTY_BODY, Outcome, OutcomeCode, 
 pub const COUNT: &[u8] = b"count";
 /// What an event must hold to be refused.
 const REFUSED: &[u8] = b"refuse";
+/// What stands before the code of a refusal that is not the usual one; a quote ends it.
+const REFUSED_AS: &[u8] = b"refuse-as:";
 
 pub fn counter() -> PluginId {
     PluginId::new("counter").unwrap()
@@ -153,6 +155,15 @@ impl Follower for CountingFollower {
     }
 }
 
+fn refusal(payload: &[u8]) -> OutcomeCode {
+    let at = payload.windows(REFUSED_AS.len()).position(|window| window == REFUSED_AS);
+    let code = at.and_then(|at| payload[at + REFUSED_AS.len()..].split(|byte| *byte == b'"').next());
+    match code.unwrap_or(b"unwanted") {
+        b"trapped" => OutcomeCode::Trapped,
+        code => OutcomeCode::Rejected(Reason::new(code).unwrap()),
+    }
+}
+
 fn outcome(state: &mut State, event: &StoredEvent) -> Bytes {
     let stream = event.frame.stream();
     if stream.is_control() {
@@ -163,7 +174,7 @@ fn outcome(state: &mut State, event: &StoredEvent) -> Bytes {
     let value = count.to_be_bytes();
     let written = [(COUNT, Some(&value[..]))];
     let (code, writes) = if refused {
-        (OutcomeCode::Rejected(Reason::new(b"unwanted").unwrap()), writes_hash([]).unwrap())
+        (refusal(event.frame.payload()), writes_hash([]).unwrap())
     } else {
         state.set(stream, count);
         (OutcomeCode::Accepted, writes_hash(written).unwrap())

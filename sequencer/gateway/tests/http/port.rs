@@ -8,15 +8,19 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use crate::common::follower::{Counting, counter};
 use bytes::Bytes;
-use serde_json::json;
+use serde_json::{Value, json};
 use tally_gateway::plugins::{
-    EffectInfo, LogLineInfo, PluginInfo, PluginPort, PluginPortError, PluginRoute, QueryAnswer, StateRead,
+    EffectInfo, LogLineInfo, PluginInfo, PluginPort, PluginPortError, PluginRoute, QueryAnswer, ReportInfo, StateRead,
 };
-use tally_protocol::hash::{self, ModuleHash};
+use tally_protocol::hash::{self, ModuleHash, ReportHash};
 use tally_protocol::id::{Index, PluginId, Stream, TreeSize};
+use tally_protocol::release::Release;
 
 /// What the port calls too large, as a validator would.
 pub const REFUSED_MODULE: &[u8] = b"not wasm";
+
+/// What a test answers to a request.
+pub type Script = dyn Fn(&Value) -> Option<Value> + Send + Sync;
 
 pub struct TestPort {
     counting: Arc<Counting>,
@@ -28,6 +32,8 @@ pub struct TestPort {
     pub asked: Mutex<Vec<Vec<u8>>>,
     /// What queries answer.
     pub answer: Mutex<Result<Vec<u8>, PluginPortError>>,
+    /// What is answered instead, if it answers.
+    pub script: Mutex<Option<Box<Script>>>,
     held: Mutex<bool>,
     released: Condvar,
     pub running: AtomicUsize,
@@ -66,6 +72,7 @@ impl TestPort {
             lines: Mutex::default(),
             asked: Mutex::default(),
             answer: Mutex::new(Ok(br#"{"body":{"n":1},"status":200}"#.to_vec())),
+            script: Mutex::default(),
             held: Mutex::new(false),
             released: Condvar::new(),
             running: AtomicUsize::new(0),
@@ -114,6 +121,11 @@ impl PluginPort for TestPort {
         found.ok_or_else(|| PluginPortError::NotFound("no such module".to_owned()))
     }
 
+    fn report(&self, release: &Release) -> Result<ReportInfo, PluginPortError> {
+        let hash = ReportHash::from_bytes(*release.hash().as_bytes());
+        Ok(ReportInfo { hash, blocking: 0, report: serde_json::json!({ "blocking": 0 }) })
+    }
+
     fn plugins(&self, stream: &Stream) -> Result<(TreeSize, Vec<PluginInfo>), PluginPortError> {
         let installed = self.installed.lock().unwrap();
         let plugins = installed.iter().filter(|(of, _)| of == stream).map(|(_, plugin)| plugin.clone()).collect();
@@ -126,7 +138,13 @@ impl PluginPort for TestPort {
         let held = self.held.lock().unwrap();
         drop(self.released.wait_while(held, |held| *held).unwrap());
         self.running.fetch_sub(1, Ordering::SeqCst);
-        let body = self.answer.lock().unwrap().clone()?;
+        let scripted = self.script.lock().unwrap().as_ref().and_then(|script| {
+            script(&serde_json::from_slice(request).unwrap()).map(|answer| answer.to_string().into_bytes())
+        });
+        let body = match scripted {
+            Some(body) => body,
+            None => self.answer.lock().unwrap().clone()?,
+        };
         Ok(QueryAnswer { applied: self.applied(), body, logs: vec!["asked".to_owned()] })
     }
 

@@ -12,13 +12,15 @@ pub(crate) fn check_answer(method: &str, path: &str, status: u16, body: &Value) 
     let path = path.split('?').next().unwrap_or_default();
     let Some(operation) = operation(method, path) else {
         assert!([404, 405].contains(&status), "{method} {path} is not documented but answers {status}");
-        return check("error", body, &serde_json::json!({"$ref": "#/components/schemas/ErrorBody"}));
+        let name = if path.starts_with("/market/") { "MarketErrorBody" } else { "ErrorBody" };
+        return check("error", body, &serde_json::json!({"$ref": format!("#/components/schemas/{name}")}));
     };
     let content = match operation["responses"].get(status.to_string()) {
         Some(response) => &response["content"],
         None => {
             assert!(status >= 400, "{method} {path} gives {status}, which is not documented");
-            return check("error", body, &serde_json::json!({"$ref": "#/components/schemas/ErrorBody"}));
+            let default = operation.pointer("/responses/default/$ref").and_then(Value::as_str).unwrap();
+            &DOCUMENT.pointer(&default[1..]).unwrap()["content"]
         }
     };
     if let Some(schema) = content.pointer("/application~1json/schema") {

@@ -6,8 +6,10 @@ use std::time::Duration;
 use quinn::VarInt;
 use tally_api::api_key::Role;
 use tally_api::error::ErrorCode;
+use tally_gateway::{AgentSigner, Market, MarketRoles};
 use tally_protocol::frame::Frame;
 use tally_protocol::quic::{CloseCode, Head, Hello, Kind};
+use tally_testkit::TestTenant;
 
 use crate::common::scope;
 use crate::door::{Door, DoorSetup, garbage};
@@ -274,4 +276,28 @@ async fn a_session_ends_when_its_time_is_over_and_what_it_sent_is_answered() {
     let Some(tally_protocol::quic::ToClient::GoAway(away)) = session.control.next().await else { panic!("a farewell") };
     assert_eq!(away.code, ErrorCode::ServiceUnavailable.numeric_code());
     assert_eq!(session.line.closed().await, Some(CloseCode::Draining));
+}
+
+/// M-047: what shows a card number never enters the marketplace's stream, through whatever door.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_the_marketplace_that_shows_a_card_number_is_refused() {
+    let agent = TestTenant::operator_managed(1).agent(2);
+    let mut setup = DoorSetup::new();
+    setup.http.market = Some(Market {
+        stream: TestTenant::operator_managed(1).stream(1),
+        plugins: Vec::new(),
+        signer: AgentSigner { agent: agent.id, key: agent.key.clone() },
+        public: std::collections::BTreeSet::new(),
+        roles: MarketRoles::default(),
+        webhook: None,
+    });
+    let door = setup.start().await;
+    let server = &door.server;
+    let session = door.session(&server.operator()).await;
+    let card = r#"{"note":"4242 4242 4242 4242"}"#;
+    let refused = session.submit(&[server.event("{}"), server.event(card)]).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidFieldValue.numeric_code());
+    assert!(!refused.message().contains("4242"));
+    let elsewhere = server.event_of(&server.tenants[0], 2, 1, card);
+    assert!(session.submit(&[server.event("{}"), elsewhere]).await.is_ok());
 }

@@ -20,12 +20,18 @@ pub(crate) struct Item {
     pub(crate) checksum: String,
     /// Bytes of the `.crate` file.
     pub(crate) size_bytes: u64,
+    file: PathBuf,
 }
 
 impl Item {
     /// `name@version`.
     pub(crate) fn sku(&self) -> String {
         format!("{}@{}", self.name, self.version)
+    }
+
+    /// The `.crate` file.
+    pub(crate) fn read(&self) -> Result<Vec<u8>, String> {
+        std::fs::read(&self.file).map_err(|error| format!("failed to read {}: {error}", self.file.display()))
     }
 
     /// A price in cents: one cent per kibibyte begun, and a hundred for the work.
@@ -78,10 +84,10 @@ pub(crate) fn read(workspace: &Path) -> Result<Catalogue, String> {
     Ok(Catalogue { items, locked: count, cache })
 }
 
-fn item(package: Locked, files: &BTreeMap<String, u64>) -> Option<Item> {
+fn item(package: Locked, files: &BTreeMap<String, (PathBuf, u64)>) -> Option<Item> {
     let checksum = package.checksum?;
-    let size_bytes = *files.get(&format!("{}-{}.crate", package.name, package.version))?;
-    Some(Item { name: package.name, version: package.version, checksum, size_bytes })
+    let (file, size_bytes) = files.get(&format!("{}-{}.crate", package.name, package.version))?.clone();
+    Some(Item { name: package.name, version: package.version, checksum, size_bytes, file })
 }
 
 fn cache_folder() -> Result<PathBuf, String> {
@@ -95,8 +101,8 @@ fn cache_folder() -> Result<PathBuf, String> {
     }
 }
 
-/// File names with sizes, of all registries in the cache.
-fn crate_files(cache: &Path) -> Result<BTreeMap<String, u64>, String> {
+/// File names with their places and sizes, of all registries in the cache.
+fn crate_files(cache: &Path) -> Result<BTreeMap<String, (PathBuf, u64)>, String> {
     let fail = |path: &Path, error: std::io::Error| format!("failed to read {}: {error}", path.display());
     let mut files = BTreeMap::new();
     for registry in std::fs::read_dir(cache).map_err(|error| fail(cache, error))? {
@@ -108,7 +114,8 @@ fn crate_files(cache: &Path) -> Result<BTreeMap<String, u64>, String> {
             let file = file.map_err(|error| fail(&registry, error))?;
             let name = file.file_name().to_string_lossy().into_owned();
             if name.ends_with(".crate") {
-                files.insert(name, file.metadata().map_err(|error| fail(&file.path(), error))?.len());
+                let size = file.metadata().map_err(|error| fail(&file.path(), error))?.len();
+                files.insert(name, (file.path(), size));
             }
         }
     }

@@ -4,14 +4,23 @@
 //! in a temporary folder on a free port, lets sellers list the packages and buyers order them (20,000 events and
 //! more), kills the node with SIGKILL in the middle and starts it again, then verifies every receipt offline, compares
 //! the log with what was acknowledged, runs `tally fsck`, and checks one event with a proof file. Two plugins run all the
-//! while; at the end the log is exported, and every plugin is executed again over every event: `replay ok: ...`.
+//! while, one is upgraded in between with a migration of its state; at the end the log is exported, and every plugin is
+//! executed again over every event: `replay ok: ...`. Beside it all a process anchors the log on an EVM chain; it is
+//! killed between signing and sending, the chain is reorganised, and at the end its contract is asked about one event:
+//! `on-chain ok: ...`. Then a shop on a node of its own: packages as signed SKUs, buyers who pay through a server of the
+//! payment provider's protocol, a refund, a dispute, a kill in the middle; the books balance, also in another program, and
+//! agree with the provider's: `books ok: ...`.
 //! The last line is `demo ok: ...`; otherwise it ends with 1 and says in one line what failed.
 
+mod books;
 mod catalogue;
+mod chain;
+mod http;
 mod market;
 mod node;
 mod plugins;
 mod proofs;
+mod shop;
 mod trade;
 
 use std::path::{Path, PathBuf};
@@ -19,6 +28,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use catalogue::Catalogue;
+use chain::Chain;
 use clap::Parser;
 use market::Market;
 use node::Node;
@@ -26,7 +36,8 @@ use tally::profile::Profile;
 use tally_client::api::api_key::{CreateApiKey, Role};
 use tally_client::{ApiKey, Client, RetryPolicy, Trust};
 use tally_core::{Clock as _, SystemClock};
-use tally_protocol::id::Stream;
+use tally_protocol::id::{Stream, TreeSize};
+use tally_protocol::plugin_event::Config;
 use tally_verify::TrustRoot;
 use trade::Traded;
 
@@ -78,7 +89,7 @@ fn run(args: &Args) -> Result<String, String> {
     ));
     let (_guard, folder) = work_folder(args)?;
     let data = folder.join("data");
-    let node = Node::start(&binary, &data, "127.0.0.1:0".parse().map_err(|_| "no loopback")?)?;
+    let node = Node::start(&binary, &data, "127.0.0.1:0".parse().map_err(|_| "no loopback")?, None)?;
     let profile = Profile::load(&data.join("dev/profile.json"))
         .map_err(|failure| failure.to_string())?
         .ok_or("the node wrote no profile")?;
@@ -127,7 +138,12 @@ impl Demo {
 
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let operator = self.client(&read_key(&self.profile.operator_api_key_file)?)?;
-        plugins::install(&operator, &client, &self.profile, &workspace, &self.data).await?;
+        let modules = plugins::TRADED.map(|module| (module, Config::empty()));
+        let clients = (&operator, &client);
+        let mut office = plugins::install(clients, &self.profile, &workspace, &self.data, &modules).await?;
+
+        let mut chain = tokio::task::block_in_place(|| Chain::start(&self.binary, &self.folder, &self.profile))?;
+        let watch = chain.watch_file().to_owned();
 
         let began = Instant::now();
         let now = SystemClock::new().wall().to_rfc3339();
@@ -137,17 +153,47 @@ impl Demo {
         let count = frames.len();
         say(&format!("sign   {} listings and {orders} orders, in {:.1} s", items.len(), began.elapsed().as_secs_f64()));
 
-        let (traded, node) = trade::run(&client, frames, node, &self.binary, &self.data).await?;
+        let meanwhile = async {
+            tokio::task::block_in_place(|| chain.kill_between_signing_and_sending())?;
+            office.upgrade().await
+        };
+        let places = (self.data.as_path(), watch.as_path());
+        let (traded, node) = trade::run(&client, frames, node, &self.binary, places, meanwhile).await?;
         self.say_traded(&traded, count);
         let verified = proofs::verify_receipts(&self.profile, &client, &traded.receipts).await?;
         proofs::compare_with_log(&client, stream, &traded.receipts).await?;
         let proof = proofs::fetch_proof(&client, &traded.receipts, &self.folder).await?;
+        let last = traded.receipts.iter().map(|receipt| receipt.placed.index).max().ok_or("no receipt")?;
+        plugins::ask(&client, stream, last, items).await?;
+        chain.final_at(&client, TreeSize::new(last.get() + 1)).await?;
+        // One more anchor, which is then taken back, and has to come again.
+        self.one_more(&client, &market).await?;
+        let size = client.ladder().await.map_err(|error| describe(&error))?.signed;
+        chain.included_at(&client, size).await?;
+        chain.reorganise()?;
+        chain.final_at(&client, size).await?;
+        let on_chain = chain.prove(&self.binary, &client, &self.profile, &traded.receipts, &self.folder).await?;
         node.stop()?;
         let end = proofs::fsck(&self.binary, &self.data, &self.profile)?;
         proofs::verify_files(&self.binary, &proof, &self.profile)?;
         say(&plugins::replay(&self.binary, &self.data, &self.folder, &self.profile)?);
+        say(&on_chain);
+        let shop = self.folder.join("shop");
+        say(&books::keep(&self.binary, &shop, &workspace, items).await?);
         say(&format!("final  {}", end.checkpoint.trim_end().replace('\n', "\n       ")));
         Ok(format!("demo ok: {count} events, {verified} receipts verified, size {}, root {}", end.size, end.root))
+    }
+
+    /// An order behind everything that is final.
+    async fn one_more(&self, client: &Client, market: &Market) -> Result<(), String> {
+        let now = SystemClock::new().wall().to_rfc3339();
+        let items = &self.catalogue.items;
+        let frames = market.orders_from(items, usize::MAX / 2..usize::MAX / 2 + 1, &now);
+        let frames = frames.map_err(|failure| failure.to_string())?;
+        for outcome in client.submit(&frames).await.map_err(|error| describe(&error))? {
+            outcome.into_receipt().map_err(|rejected| rejected.to_string())?;
+        }
+        Ok(())
     }
 
     /// Registers everybody's key, and makes one API key for the whole market.

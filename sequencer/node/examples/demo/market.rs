@@ -3,6 +3,8 @@
 //! Takes a catalogue; gives signed frames. Which buyer orders what is arithmetic, so that two demos of one size sign
 //! the same orders (ids and keys are new each time).
 
+use std::ops::Range;
+
 use serde_json::json;
 use tally::exit::Failure;
 use tally::random;
@@ -84,9 +86,15 @@ impl Market {
 
     /// `count` orders, signed by their buyers.
     pub(crate) fn orders(&self, items: &[Item], count: usize, now: &str) -> Result<Vec<Frame>, Failure> {
+        self.orders_from(items, 0..count, now)
+    }
+
+    /// The orders of these numbers.
+    pub(crate) fn orders_from(&self, items: &[Item], range: Range<usize>, now: &str) -> Result<Vec<Frame>, Failure> {
         let order = |n: usize| {
             // Two primes far from any catalogue's size: every buyer meets every item.
-            let (buyer, at) = (n * 7919 % self.buyers.len(), n * 104_729 % items.len());
+            let (buyer, at) =
+                (n % self.buyers.len() * 7919 % self.buyers.len(), n % items.len() * 104_729 % items.len());
             let (item, quantity) = (&items[at], 1 + n as u64 % 3);
             let what = What {
                 entity_type: "order",
@@ -99,6 +107,6 @@ impl Market {
             };
             self.sign(&self.buyers[buyer], what, now)
         };
-        (0..count).map(order).collect()
+        range.map(order).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! The node under the demo: the real `tally` binary as a child process.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,11 +40,22 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// Starts `tally dev` and waits until it takes events.
-    pub(crate) fn start(binary: &Path, data: &Path, listen: SocketAddr) -> Result<Self, String> {
+    /// Starts `tally dev` and waits until it takes events. With a file of chains it watches them.
+    pub(crate) fn start(binary: &Path, data: &Path, listen: SocketAddr, watch: Option<&Path>) -> Result<Self, String> {
+        Self::start_with(binary, data, listen, watch.map(|file| ["--watch-chains".as_ref(), file.as_os_str()]))
+    }
+
+    /// The same with one more option and its value.
+    pub(crate) fn start_with(
+        binary: &Path,
+        data: &Path,
+        listen: SocketAddr,
+        option: Option<[&OsStr; 2]>,
+    ) -> Result<Self, String> {
         let mut child = Command::new(binary)
             .args(["dev", "--json", "--listen", &listen.to_string(), "--data"])
             .arg(data)
+            .args(option.into_iter().flatten())
             .env("TALLY_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

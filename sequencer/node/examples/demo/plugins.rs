@@ -1,39 +1,42 @@
 //! The plugins: the committed modules put on the node, submitted, reviewed and installed by signed events, before the
-//! trade begins; at its end the export of the log, and its replay.
+//! trade begins; an upgrade with a migration in the middle of it; at its end questions, the export of the log, its replay.
 //!
 //! The development ledger's root agent signs for the tenant; publisher and reviewer are agents of their own, because
 //! nobody reviews a release of their own.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tally::keyfile::{KeyFile, Purpose};
 use tally::profile::Profile;
 use tally::random;
-use tally_client::Client;
 use tally_client::api::agent_key::RegisterKeyRequest;
+use tally_client::{Client, ProvenReceipt};
 use tally_core::{Clock as _, SystemClock};
+use tally_plugin_author::package::{self, Terms};
 use tally_plugin_host::engine::{Engine, Optimisation};
 use tally_plugin_host::instance::Instance;
 use tally_plugin_host::limits::Limits;
-use tally_plugin_host::manifest::Manifest;
 use tally_plugin_host::report::{Report, report};
 use tally_plugin_host::session::Grant;
 use tally_protocol::frame::{EventFields, Frame};
-use tally_protocol::hash::{self, LedgerId};
+use tally_protocol::hash::LedgerId;
 use tally_protocol::id::{AgentId, Index, KeyId, PluginId, Stream};
 use tally_protocol::key::{PublicKey, SigningKey};
 use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry, Submission};
 use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
-use tally_protocol::release::{Decision, Price, PricePer, Release, Review, Version, attest};
+use tally_protocol::release::{Decision, Price, PricePer, Release, Review, attest};
 use tally_protocol::time::LogTime;
 
+use crate::catalogue::Item;
 use crate::{describe, node, say};
 
-/// The plugins of the demo, in install order.
-const PLUGINS: [&str; 2] = ["counter", "registry"];
+/// The modules of the trade, in install order: `registry` begins with the release before, which has no index by price.
+pub(crate) const TRADED: [&str; 2] = ["counter/counter", "registry/registry-0.9.0"];
+/// What it is upgraded to while events come.
+const UPGRADE: &str = "registry/registry";
 
 fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
@@ -53,7 +56,11 @@ impl Person {
 }
 
 /// Who signs, and what the register says by now: each event names the head it goes on from.
-struct Office {
+pub(crate) struct Office {
+    operator: Client,
+    client: Client,
+    folder: PathBuf,
+    ledger: LedgerId,
     stream: Stream,
     register: PluginRegister,
     root: Person,
@@ -72,14 +79,14 @@ impl Agents for Office {
     }
 }
 
-/// Puts the modules on the node and installs them in the market's store.
+/// Puts modules on the node, each with the configuration that it is installed with, in the market's store.
 pub(crate) async fn install(
-    operator: &Client,
-    client: &Client,
+    (operator, client): (&Client, &Client),
     profile: &Profile,
     folder: &Path,
     data: &Path,
-) -> Result<(), String> {
+    modules: &[(&str, Config)],
+) -> Result<Office, String> {
     let began = Instant::now();
     let told = operator.ledger().await.map_err(|error| describe(&error))?;
     let genesis = tally_protocol::entry::Genesis::decode(told.genesis_entry()).map_err(words)?;
@@ -88,6 +95,10 @@ pub(crate) async fn install(
         return Err("the demo runs on a development ledger".to_owned());
     }
     let mut office = Office {
+        operator: operator.clone(),
+        client: client.clone(),
+        folder: folder.join("plugins"),
+        ledger: profile.ledger_id,
         stream: Stream::new(profile.tenant_id, profile.store_id),
         register: PluginRegister::new(profile.ledger_id),
         root: Person { id: genesis.root_agent, key: root.key },
@@ -106,32 +117,93 @@ pub(crate) async fn install(
         };
         operator.register_key(&request).await.map_err(|error| describe(&error))?;
     }
-    let (mut frames, mut bytes) = (Vec::new(), 0);
-    for name in PLUGINS {
-        let file = folder.join(format!("plugins/{name}/{name}.wasm"));
-        let wasm = std::fs::read(&file).map_err(|error| format!("failed to read {}: {error}", file.display()))?;
-        bytes += wasm.len();
-        let (release, report) = release_of(profile.ledger_id, &wasm)?;
-        operator.put_module(wasm.into()).await.map_err(|error| describe(&error))?;
-        frames.extend(office.life(&release, &report)?);
-    }
     // The root agent's key is in genesis, and in no register of agents.
     client.know_key(profile.tenant_id, office.root.id, KeyId::new(1), office.root.key.public_key());
-    for outcome in client.submit(&frames).await.map_err(|error| describe(&error))? {
-        outcome.into_receipt().map_err(|rejected| rejected.to_string())?;
+    let mut names = Vec::new();
+    for (module, config) in modules {
+        names.push(office.begin(module, config, PluginEvent::Installed).await?.0);
     }
     say(&format!(
-        "plug   {} in, submitted, reviewed and installed ({} KiB of modules), in {:.1} s",
-        PLUGINS.join(" and "),
-        bytes >> 10,
+        "plug   {} put, submitted, reviewed and installed, in {:.1} s",
+        names.join(", "),
         began.elapsed().as_secs_f64()
+    ));
+    Ok(office)
+}
+
+/// Asks what the upgrade made possible, once everything is applied: the items by price, against the catalogue.
+pub(crate) async fn ask(client: &Client, stream: Stream, last: Index, catalogue: &[Item]) -> Result<(), String> {
+    let registry = PluginId::new("registry").map_err(words)?;
+    let began = Instant::now();
+    while client.plugins(stream).await.map_err(|error| describe(&error))?.applied.get() <= last.get() {
+        if began.elapsed() > Duration::from_secs(60) {
+            return Err("the plugins did not catch up in a minute".to_owned());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let cheapest = catalogue.iter().map(Item::price_cents).min().unwrap_or_default();
+    let expected = catalogue.iter().filter(|item| item.price_cents() == cheapest).count().min(ASKED_MAX);
+    let (price, limit) = (cheapest.to_string(), ASKED_MAX.to_string());
+    let query = [("currency", "EUR"), ("price_min", &price), ("price_max", &price), ("limit", &limit)];
+    let answer = client.ask_plugin(stream, &registry, &["items"], &query).await.map_err(|error| describe(&error))?;
+    let answer: Value = serde_json::from_slice(&answer).map_err(words)?;
+    let found = answer["rows"].as_array().map_or(0, Vec::len);
+    if found != expected {
+        return Err(format!(
+            "registry finds {found} items for {cheapest} cents, the catalogue has {expected}: {answer}"
+        ));
+    }
+    say(&format!(
+        "ask    registry by price, over the index that the migration made: {found} items for {cheapest} cents"
     ));
     Ok(())
 }
 
+/// What a page of the registry holds.
+const ASKED_MAX: usize = 100;
+
 impl Office {
-    /// From the submission to the installation.
-    fn life(&mut self, release: &Release, report: &Report) -> Result<Vec<Frame>, String> {
+    /// The registry goes on as its next release, whose migration makes an index over what is there.
+    pub(crate) async fn upgrade(&mut self) -> Result<(), String> {
+        let (name, receipt) = self.begin(UPGRADE, &Config::empty(), PluginEvent::Upgraded).await?;
+        let place = receipt.placed.index;
+        let outcome = self.client.outcome(place, receipt.leaf_hash).await.map_err(|error| describe(&error))?;
+        let codes: Vec<String> =
+            outcome.outcome.bindings.iter().map(|binding| format!("{} {}", binding.plugin, binding.code)).collect();
+        if codes != ["registry accepted"] {
+            return Err(format!("the upgrade came to {codes:?}"));
+        }
+        say(&format!("plug   upgraded to {name} at entry {place}, its state migrated"));
+        Ok(())
+    }
+
+    /// Puts a module and brings it to run, by signed events; gives its name, and the last one's receipt.
+    async fn begin(
+        &mut self,
+        module: &str,
+        config: &Config,
+        as_what: fn(Binding) -> PluginEvent,
+    ) -> Result<(String, ProvenReceipt), String> {
+        let file = self.folder.join(format!("{module}.wasm"));
+        let wasm = std::fs::read(&file).map_err(|error| format!("failed to read {}: {error}", file.display()))?;
+        let (release, report) = release_of(self.ledger, &wasm)?;
+        self.operator.put_module(wasm.into()).await.map_err(|error| describe(&error))?;
+        self.operator.report(&release).await.map_err(|error| describe(&error))?;
+        let frames = self.life(&release, &report, config, as_what)?;
+        let told = self.client.submit(&frames).await.map_err(|error| describe(&error))?;
+        let receipts = told.into_iter().map(|outcome| outcome.into_receipt().map_err(|rejected| rejected.to_string()));
+        let last = receipts.collect::<Result<Vec<_>, _>>()?.pop().ok_or("no receipt")?;
+        Ok((format!("{} {}", release.plugin, release.version), last))
+    }
+
+    /// From the submission to the installation or upgrade.
+    fn life(
+        &mut self,
+        release: &Release,
+        report: &Report,
+        config: &Config,
+        as_what: fn(Binding) -> PluginEvent,
+    ) -> Result<Vec<Frame>, String> {
         let (now, registry) = (SystemClock::new().wall(), Stream::control(self.stream.tenant));
         let first = KeyId::new(1);
         let release_hash = release.hash();
@@ -167,11 +239,11 @@ impl Office {
             state_version: release.state_version,
             granted: release.permissions.clone(),
             limits: release.limits.clone(),
-            config: Config::empty(),
+            config: config.clone(),
             rollback: false,
             previous: self.register.head(&self.stream, &release.plugin),
         };
-        frames.push(self.frame(&PluginEvent::Installed(binding), now)?);
+        frames.push(self.frame(&as_what(binding), now)?);
         Ok(frames)
     }
 
@@ -198,23 +270,8 @@ fn release_of(ledger: LedgerId, wasm: &[u8]) -> Result<(Release, Report), String
     let unknown = PluginId::new("unknown").map_err(words)?;
     let bytes = Instance::new(program.map_err(words)?, Grant::nothing(ledger, unknown)).describe_bytes();
     let bytes = bytes.map_err(words)?;
-    let manifest = Manifest::parse(&bytes).map_err(words)?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(words)?;
-    let number = |name: &str| value[name].as_u64().and_then(|number| u32::try_from(number).ok()).ok_or("no number");
-    let texts = value["capabilities"].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let limits = value["limits"].as_object().into_iter().flatten();
-    let release = Release {
-        plugin: manifest.id.clone(),
-        version: Version::parse(value["version"].as_str().unwrap_or_default()).map_err(words)?,
-        module: hash::module(wasm),
-        manifest: hash::manifest(&bytes),
-        abi: number("abi")?,
-        state_version: number("state_version")?,
-        permissions: texts.map(ToOwned::to_owned).collect(),
-        limits: limits.filter_map(|(name, value)| Some((name.clone(), value.as_u64()?))).collect(),
-        price: Price { amount: 0, currency: *b"EUR", per: PricePer::Month },
-        schemas: BTreeMap::new(),
-    };
+    let price = Price { amount: 0, currency: *b"EUR", per: PricePer::Month };
+    let release = package::release_of(&bytes, wasm, Terms { price, schemas: BTreeMap::new() }).map_err(words)?;
     let report = report(&release, wasm, Some(&bytes));
     Ok((release, report))
 }

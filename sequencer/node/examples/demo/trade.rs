@@ -77,13 +77,16 @@ struct Work {
     acknowledged: AtomicUsize,
 }
 
-/// Submits everything; kills the node when half of it is acknowledged, and starts it again in the same place.
+/// Submits everything; kills the node when half of it is acknowledged, and starts it again in the same place, where it
+/// watches the chain. What is to
+/// happen meanwhile happens then, beside the second half.
 pub(crate) async fn run(
     client: &Client,
     frames: Vec<Frame>,
     node: Node,
     binary: &Path,
-    data: &Path,
+    (data, watch): (&Path, &Path),
+    meanwhile: impl Future<Output = Result<(), String>>,
 ) -> Result<(Traded, Node), String> {
     let half = frames.len() / 2;
     let work = Arc::new(Work { frames, next: AtomicUsize::new(0), acknowledged: AtomicUsize::new(0) });
@@ -103,11 +106,12 @@ pub(crate) async fn run(
     node.kill()?;
     let acknowledged_before_kill = work.acknowledged.load(Ordering::Acquire);
     let killed = Instant::now();
-    let (binary, data) = (binary.to_owned(), data.to_owned());
-    let node = tokio::task::spawn_blocking(move || Node::start(&binary, &data, listen));
+    let (binary, data, watch) = (binary.to_owned(), data.to_owned(), watch.to_owned());
+    let node = tokio::task::spawn_blocking(move || Node::start(&binary, &data, listen, Some(&watch)));
     let node = node.await.map_err(|error| error.to_string())??;
     let restart_seconds = killed.elapsed().as_secs_f64();
 
+    meanwhile.await?;
     let mut outcomes = Vec::new();
     while let Some(worker) = workers.join_next().await {
         outcomes.extend(worker.map_err(|error| error.to_string())??);

@@ -10,6 +10,10 @@ use tally_protocol::release::{Decision, PricePer, Version};
 
 use super::{NodeArgs, SignerArgs, parse_index, parse_key_id};
 
+mod import;
+
+pub use import::{ImportArgs, ImportReleaseArgs, ImportTemplateArgs, ImportWhat};
+
 /// `tally plugin`
 #[derive(Debug, Args)]
 pub struct PluginArgs {
@@ -45,6 +49,8 @@ pub enum PluginAction {
     Submit(SubmitPackageArgs),
     /// Approve, reject or revoke a release as a reviewer.
     Review(ReviewArgs),
+    /// Take in what a foreign registry sealed: a release, or a template of an installation.
+    Import(ImportArgs),
     /// Let an approved release run in a store.
     Install(InstallArgs),
     /// Give what runs another configuration, and end a quarantine.
@@ -72,6 +78,7 @@ impl PluginAction {
             Self::Sign(args) => args.json,
             Self::Submit(args) => args.life.json,
             Self::Review(args) => args.life.json,
+            Self::Import(args) => args.is_json(),
             Self::Install(args) => args.life.json,
             Self::Configure(args) => args.life.json,
             Self::Remove(args) => args.life.json,

@@ -9,11 +9,17 @@ mod certificate;
 mod setup;
 
 use std::net::SocketAddr;
+use std::process::Stdio;
 
 use serde::Serialize;
 use tally_gateway::{Environment, GatewayConfig, Limits, Public, QuicConfig, QuicEndpoint, QuicLimits};
 
+use tokio::runtime::Handle;
+
+use crate::anchoring::WatchPlan;
+use crate::anchoring::development::{self, DevAnchors, DevChain};
 use crate::cli::DevArgs;
+use crate::config::{AnchorSection, DevSections};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 use crate::plugins::PluginBounds;
@@ -44,11 +50,50 @@ async fn serve(args: &DevArgs) -> Result<(), Failure> {
     let keys = Keys::load_or_create(&args.data)?;
     let (quic, door) = open_quic(args, address)?;
     let doors = Doors { url: format!("http://{address}"), quic: door };
-    let plan_args = (args.data.clone(), args.adopt_fence);
-    let opened = tokio::task::spawn_blocking(move || open(&plan_args.0, &keys, plan_args.1, &doors)).await;
-    let (rooms, made) = opened.map_err(|error| Failure::failed(format!("opening failed: {error}")))??;
-    announce(args, &rooms, &made)?;
-    rooms.serve(listener, None, Some(quic), shutdown.asked()).await
+    let taken = args.clone();
+    let opened = tokio::task::spawn_blocking(move || open(&taken, &keys, &doors)).await;
+    let (mut rooms, made) = opened.map_err(|error| Failure::failed(format!("opening failed: {error}")))??;
+    let chain = if args.chain { Some(Chain::start(args, &mut rooms, &made.profile).await?) } else { None };
+    announce(args, &rooms, &made, chain.as_ref())?;
+    let served = rooms.serve(listener, None, Some(quic), shutdown.asked()).await;
+    drop(chain);
+    served
+}
+
+/// A development chain, and the worker that anchors on it. Both end with this.
+struct Chain {
+    worker: std::process::Child,
+    chain: DevChain,
+    anchors: DevAnchors,
+}
+
+impl Drop for Chain {
+    fn drop(&mut self) {
+        let _ = self.worker.kill();
+        let _ = self.worker.wait();
+    }
+}
+
+impl Chain {
+    async fn start(args: &DevArgs, rooms: &mut Rooms, profile: &Profile) -> Result<Self, Failure> {
+        let binary =
+            std::env::current_exe().map_err(|error| Failure::failed(format!("failed to find itself: {error}")))?;
+        let (folder, url, ledger) = (layout::dev_chain(&args.data), profile.url.clone(), profile.ledger_id);
+        let started = tokio::task::spawn_blocking(move || {
+            let chain = DevChain::start(&folder)?;
+            let anchors = chain.deploy(&binary, &url, ledger)?;
+            let log = folder.join("worker.log");
+            let log = std::fs::File::create(&log).map_err(|error| Failure::file("create", &log, &error))?;
+            // It waits until this node serves.
+            let worker = anchors.worker(&binary).stdout(Stdio::null()).stderr(log).spawn();
+            let worker = worker.map_err(|error| Failure::failed(format!("failed to start the worker: {error}")))?;
+            Ok(Self { worker, chain, anchors })
+        });
+        let started = started.await.map_err(|error| Failure::failed(format!("starting a chain failed: {error}")))?;
+        let started: Self = started?;
+        rooms.watch(started.anchors.watch.plan()?)?;
+        Ok(started)
+    }
 }
 
 /// QUIC on the port of HTTP, under the development certificate.
@@ -70,8 +115,12 @@ fn open_quic(args: &DevArgs, address: SocketAddr) -> Result<(QuicEndpoint, QuicD
     Ok((endpoint, QuicDoor { address, certificate_file: certificate.file }))
 }
 
-fn open(data: &std::path::Path, keys: &Keys, adopt_fence: bool, doors: &Doors) -> Result<(Rooms, Made), Failure> {
-    let pipeline = tally_core::Config { adopt_fence, ..tally_core::Config::development() };
+fn open(args: &DevArgs, keys: &Keys, doors: &Doors) -> Result<(Rooms, Made), Failure> {
+    let data = args.data.as_path();
+    let pipeline = tally_core::Config { adopt_fence: args.adopt_fence, ..tally_core::Config::development() };
+    // Without a file nothing outside is pretended: what plugins ask for waits.
+    let with = args.with.as_deref().map(DevSections::load).transpose()?.unwrap_or_default();
+    let (connected, market) = with.parts()?;
     let plan = Plan {
         data: data.to_owned(),
         fence: layout::fence_beside(data),
@@ -85,11 +134,23 @@ fn open(data: &std::path::Path, keys: &Keys, adopt_fence: bool, doors: &Doors) -
             public: Public { log: true, entries: true, metrics: true, docs: true },
             limits: Limits::standard(),
         },
-        plugins: Some(PluginBounds::STANDARD),
+        plugins: (!args.no_plugins).then_some(PluginBounds::STANDARD),
+        effects: (with.effects.bounds(), connected),
+        anchors: watch_plan(args)?,
+        market,
     };
     let rooms = Rooms::open(plan, Some(setup::genesis(keys)))?;
     let made = setup::complete(&rooms, keys, data, doors)?;
     Ok((rooms, made))
+}
+
+/// The chains of a file, and the runtime that asks them.
+fn watch_plan(args: &DevArgs) -> Result<Option<(WatchPlan, Handle)>, Failure> {
+    let Some(file) = &args.watch_chains else { return Ok(None) };
+    let text = std::fs::read_to_string(file).map_err(|error| Failure::file("read", file, &error))?;
+    let section: AnchorSection = toml::from_str(&text)
+        .map_err(|error| Failure::usage(format!("{} is refused: {}", file.display(), error.to_string().trim_end())))?;
+    Ok(Some((section.plan()?, Handle::current())))
 }
 
 /// What a script needs to talk to the node.
@@ -119,9 +180,22 @@ struct Ready<'a> {
     profile: String,
     data: String,
     fence: String,
+    /// The development chain, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chain: Option<ReadyChain>,
 }
 
-fn announce(args: &DevArgs, rooms: &Rooms, made: &Made) -> Result<(), Failure> {
+/// The development chain, for scripts.
+#[derive(Serialize)]
+struct ReadyChain {
+    rpc: String,
+    chain_id: u64,
+    contract: String,
+    authority: String,
+    config: String,
+}
+
+fn announce(args: &DevArgs, rooms: &Rooms, made: &Made, chain: Option<&Chain>) -> Result<(), Failure> {
     let reader = rooms.reader();
     let (state, why) = wire::describe(&reader.state());
     let profile = &made.profile;
@@ -151,12 +225,20 @@ fn announce(args: &DevArgs, rooms: &Rooms, made: &Made) -> Result<(), Failure> {
         profile: layout::dev_profile(&args.data).display().to_string(),
         data: args.data.display().to_string(),
         fence: layout::fence_beside(&args.data).display().to_string(),
+        chain: chain.map(|chain| ReadyChain {
+            rpc: chain.chain.rpc(),
+            chain_id: development::CHAIN_ID,
+            contract: chain.anchors.contract.clone(),
+            authority: chain.anchors.authority.clone(),
+            config: chain.anchors.config.display().to_string(),
+        }),
     };
-    let text = || describe(args, made, state, why.as_deref(), reader.ladder().signed.get());
+    let text = || describe(args, made, &ready, why.as_deref(), reader.ladder().signed.get());
     Output::new(args.json).result(&ready, text)
 }
 
-fn describe(args: &DevArgs, made: &Made, state: &str, why: Option<&str>, size: u64) -> String {
+fn describe(args: &DevArgs, made: &Made, ready: &Ready<'_>, why: Option<&str>, size: u64) -> String {
+    let state = ready.state;
     let Profile { ledger_id, origin, tenant_id, store_id, agent_id, key_id, .. } = &made.profile;
     let profile = &made.profile;
     let what = if made.first_start { "a new ledger" } else { "the ledger" };
@@ -177,6 +259,10 @@ fn describe(args: &DevArgs, made: &Made, state: &str, why: Option<&str>, size: u
     ];
     if let Some(door) = &profile.quic {
         lines.push(format!("  QUIC      {} (UDP), certificate {}", door.address, door.certificate_file.display()));
+    }
+    if let Some(ReadyChain { rpc, chain_id, contract, authority, config }) = &ready.chain {
+        lines.push(format!("  chain     {chain_id} at {rpc}, contract {contract}"));
+        lines.push(format!("            authority {authority}, worker by {config}"));
     }
     let url = &profile.url;
     lines.push(match why {

@@ -40,7 +40,7 @@ pub fn run(args: &InitArgs) -> Result<(), Failure> {
     let config = Config::load(&args.config)?;
     make_keys(&config)?;
     let keys = check(&config)?;
-    let rooms = Rooms::open(serve::plan(&config, keys.clone(), false), Some(genesis(&config, &keys)))?;
+    let rooms = Rooms::open(serve::plan(&config, keys.clone(), false)?, Some(genesis(&config, &keys)))?;
     let ledger = rooms.reader().ledger().clone();
     if ledger.genesis.origin != config.ledger.origin {
         let what =
@@ -89,7 +89,8 @@ fn write_config(args: &InitArgs) -> Result<(), Failure> {
 /// Makes the keys that are missing; an existing one is never touched.
 fn make_keys(config: &Config) -> Result<(), Failure> {
     let keys = &config.keys;
-    for path in [&keys.receipt, &keys.checkpoint].into_iter().chain(keys.root.as_ref()) {
+    let market = config.market.as_ref().map(|market| &market.signing_key);
+    for path in [&keys.receipt, &keys.checkpoint].into_iter().chain(keys.root.as_ref()).chain(market) {
         create_parent(path)?;
         KeyFile::load_or_create(path, Purpose::Production)?;
     }

@@ -1,6 +1,7 @@
 //! `tally plugin`: the tools of a plugin's author. What they do is in `tally-plugin-author`; here are files, terminal and
 //! exit codes. A plugin that does something else than is expected of it ends with exit code 1.
 
+mod import;
 mod life;
 mod local;
 
@@ -26,6 +27,7 @@ pub fn run(args: &PluginArgs) -> Result<(), Failure> {
         PluginAction::Sign(args) => life::sign(args),
         PluginAction::Submit(args) => life::submit(args),
         PluginAction::Review(args) => life::review(args),
+        PluginAction::Import(args) => import::run(args),
         PluginAction::Install(args) => life::install(args),
         PluginAction::Configure(args) => life::configure(args),
         PluginAction::Remove(args) => life::remove(args),

@@ -12,10 +12,10 @@ use serde_json::json;
 use tally_plugin_host::engine::{Engine, Optimisation};
 use tally_plugin_host::error::HostError;
 use tally_plugin_host::interpreter::Interpreter;
-use tally_protocol::hash::StatesRoot;
 use tally_verify::{Ledger, TrustRoot};
 
 use self::audit::Audited;
+use self::execute::Executed;
 use crate::cli::{ReplayArgs, ReplayEngine};
 use crate::commands::verify::verifier_keys;
 use crate::exit::Failure;
@@ -34,21 +34,21 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
     let output = Output::new(args.json);
     let export = Export::open(&args.dir)?;
     let ledger = Ledger::from_genesis(&export.genesis()?).map_err(|failed| named("genesis", &failed))?;
-    let trust = TrustRoot { ledger_id: args.ledger, verifier_keys: verifier_keys(&args.vkey)? };
+    let trust = TrustRoot { ledger_id: args.ledger, verifier_keys: verifier_keys(&args.vkey)?, ..TrustRoot::default() };
     ledger.check_trust(&trust).map_err(|failed| named("trust", &failed))?;
     audit::check_modules(&export)?;
     let audited = audit::audit(&export, &ledger, args.json)?;
-    let states = execute_on(args, &export, &ledger, &audited)?;
+    let Executed { states, keys } = execute_on(args, &export, &ledger, &audited)?;
     let Audited { events, outcomes, outcome_root, claimed_states, .. } = &audited;
     let engine = args.engine.name();
     let value = json!({
         "replay": "ok", "ledger": ledger.id().to_hex(), "events": events, "outcomes": outcomes,
-        "outcome_root": outcome_root.to_hex(), "state_root": states.to_hex(), "engine": engine,
+        "outcome_root": outcome_root.to_hex(), "state_root": states.to_hex(), "state_keys": keys, "engine": engine,
         "state_root_signed": claimed_states.is_some(),
     });
     output.result(&value, || {
         format!(
-            "replay ok: {events} events, {outcomes} outcomes, outcome root {outcome_root}, state root {states}, \
+            "replay ok: {outcomes} outcomes, {keys} keys, root {outcome_root}, state root {states}, {events} events, \
              engine {engine}"
         )
     })?;
@@ -58,7 +58,7 @@ pub fn run(args: &ReplayArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-fn execute_on(args: &ReplayArgs, export: &Export, ledger: &Ledger, audited: &Audited) -> Result<StatesRoot, Failure> {
+fn execute_on(args: &ReplayArgs, export: &Export, ledger: &Ledger, audited: &Audited) -> Result<Executed, Failure> {
     let no_engine = |error: HostError| Failure::failed(format!("the engine does not start: {error}"));
     match args.engine {
         ReplayEngine::Optimised => {

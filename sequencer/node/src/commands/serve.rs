@@ -12,8 +12,9 @@ use tally_protocol::entry::Genesis;
 
 use crate::cli::ServeArgs;
 use crate::commands;
-use crate::config::Config;
 use crate::config::check::{NodeKeys, check};
+use crate::config::{AnchorSection, Config};
+use crate::effects;
 use crate::exit::Failure;
 use crate::output::Output;
 use crate::shutdown::Shutdown;
@@ -34,9 +35,17 @@ pub fn run(args: &ServeArgs) -> Result<(), Failure> {
 }
 
 /// Joins configuration and keys.
-#[must_use]
-pub fn plan(config: &Config, keys: NodeKeys, adopt_fence: bool) -> Plan {
-    Plan {
+///
+/// # Errors
+/// The section about chains, or that about the marketplace, contradicts itself.
+pub fn plan(config: &Config, keys: NodeKeys, adopt_fence: bool) -> Result<Plan, Failure> {
+    let anchors = config.anchor.as_ref().map(AnchorSection::plan).transpose()?;
+    let connected = effects::connected(&config.connectors, &keys.connectors)?;
+    let webhook = effects::webhook_of(&config.connectors, &keys.connectors)?;
+    let market = config.market.as_ref().zip(keys.market).map(|(section, key)| section.market(key, webhook));
+    // Outside of a runtime there is nobody to ask: whoever only looks at the data needs no chain.
+    let runtime = tokio::runtime::Handle::try_current().ok();
+    Ok(Plan {
         data: config.data.directory.clone(),
         fence: config.data.fence.clone(),
         pipeline: config.pipeline(adopt_fence),
@@ -46,7 +55,10 @@ pub fn plan(config: &Config, keys: NodeKeys, adopt_fence: bool) -> Plan {
         credential_key: *keys.credentials,
         gateway: config.gateway(),
         plugins: config.plugins.bounds(),
-    }
+        effects: (config.effects.bounds(), connected),
+        anchors: anchors.zip(runtime),
+        market: market.transpose().map_err(Failure::usage)?,
+    })
 }
 
 /// What a script learns when the node serves.
@@ -75,7 +87,7 @@ async fn serve(args: &ServeArgs, config: Config, keys: NodeKeys) -> Result<(), F
     };
     let quic_address = quic.as_ref().map(QuicEndpoint::local_addr).transpose();
     let quic_address = quic_address.map_err(|error| Failure::failed(format!("failed to listen: {error}")))?;
-    let (plan, origin) = (plan(&config, keys, args.adopt_fence), config.ledger.origin.clone());
+    let (plan, origin) = (plan(&config, keys, args.adopt_fence)?, config.ledger.origin.clone());
     let opened =
         tokio::task::spawn_blocking(move || Rooms::open(plan, None::<fn(&dyn Clock) -> Result<Genesis, Failure>>));
     let rooms = opened.await.map_err(|error| Failure::failed(format!("opening failed: {error}")))??;

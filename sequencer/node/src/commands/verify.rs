@@ -1,5 +1,5 @@
 //! `tally verify`: checks bundles and proof files, offline. The verifier shares nothing with the server but the
-//! formats (`tally-verify`).
+//! formats (`tally-verify`). With `--rpc` it also asks chains about the anchors in them.
 //!
 //! Takes files and what the caller trusts; gives a report per file, each check by name. Fails if any file does; all
 //! files are checked all the same.
@@ -13,6 +13,7 @@ use tally_protocol::proof::TlogProof;
 use tally_verify::{BUNDLE_BYTES_MAX, Bundle, Report, TrustRoot, verify_tlog_proof};
 
 use crate::cli::VerifyArgs;
+use crate::commands::{self, anchor::ask_chains};
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
 
@@ -22,13 +23,14 @@ use crate::output::Output;
 /// A file cannot be read, or does not verify.
 pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
     let output = Output::new(args.json);
-    let trust = TrustRoot { ledger_id: args.ledger, verifier_keys: verifier_keys(&args.vkey)? };
+    let trust =
+        TrustRoot { ledger_id: args.ledger, verifier_keys: verifier_keys(&args.vkey)?, chains: args.chains.clone() };
     let mut failed = Vec::new();
     for file in &args.files {
         let report = check(file, &trust, args)?;
         let name = file.display();
         let verified = report.is_ok_and_shown(file, output)?;
-        if !verified {
+        if !(verified && on_chain(file, args, output)?) {
             failed.push(name.to_string());
         }
     }
@@ -41,6 +43,25 @@ pub fn run(args: &VerifyArgs) -> Result<(), Failure> {
         args.files.len(),
         failed.join(", ")
     )))
+}
+
+/// Whether the chains bear a bundle's anchors out, if any were named.
+fn on_chain(file: &Path, args: &VerifyArgs, output: Output) -> Result<bool, Failure> {
+    if args.rpc.is_empty() {
+        return Ok(true);
+    }
+    let Ok(bundle) = Bundle::decode(&read_bounded(file)?) else { return Ok(true) };
+    let answers = commands::runtime()?.block_on(ask_chains(&bundle, &args.rpc))?;
+    let name = file.display().to_string();
+    if answers.is_empty() {
+        let value = json!({ "file": name, "on_chain": [], "verified": false });
+        output.result(&value, || format!("{name}\nNOT VERIFIED: it holds no anchor to ask a chain about"))?;
+        return Ok(false);
+    }
+    let holds = answers.iter().all(|answer| answer.holds);
+    let said: Vec<&str> = answers.iter().map(|answer| answer.said.as_str()).collect();
+    output.result(&json!({ "file": name, "on_chain": said, "verified": holds }), || said.join("\n"))?;
+    Ok(holds)
 }
 
 pub(super) fn verifier_keys(texts: &[String]) -> Result<Vec<VerifierKey>, Failure> {

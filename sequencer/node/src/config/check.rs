@@ -3,6 +3,7 @@
 //! Takes a configuration that was read; gives the keys it names. Fails with every rule that is broken. Nothing is
 //! created here: what does not exist yet is checked by who creates it.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -22,8 +23,12 @@ pub struct NodeKeys {
     pub checkpoint: SigningKey,
     /// The ledger's root agent, if this node holds it.
     pub root: Option<SigningKey>,
+    /// Signs for callers of the marketplace, if this node serves one.
+    pub market: Option<SigningKey>,
     /// The secret under which API keys are hashed.
     pub credentials: Zeroizing<[u8; 32]>,
+    /// What signs connectors' answers, by kind.
+    pub connectors: BTreeMap<String, SigningKey>,
 }
 
 /// Checks everything that can be known before a room opens, and reads the keys.
@@ -66,6 +71,8 @@ fn key_paths(config: &Config) -> Vec<(&'static str, &Path)> {
     let mut paths = vec![("keys.receipt", &*config.keys.receipt), ("keys.checkpoint", &*config.keys.checkpoint)];
     paths.push(("keys.credentials", &config.keys.credentials));
     paths.extend(config.keys.root.as_deref().map(|path| ("keys.root", path)));
+    paths.extend(config.connectors.values().map(|section| ("a connector's key", &*section.key)));
+    paths.extend(config.market.as_ref().map(|market| ("market.signing_key", &*market.signing_key)));
     paths.extend(config.listen.tls.as_ref().map(|tls| ("listen.tls.key", &*tls.key)));
     paths
 }
@@ -146,8 +153,28 @@ fn check_bounds(config: &Config, findings: &mut Vec<String>) {
     range("plugins.queries_max", u64::from(plugins.queries_max), 1, 256);
     range("plugins.programs_max", plugins.programs_max as u64, 1, 4096);
     range("plugins.log_lines_max", plugins.log_lines_max as u64, 0, 100_000);
+    let effects = &config.effects;
+    range("effects.in_flight_max", effects.in_flight_max as u64, 1, 1024);
+    range("effects.held_max", effects.held_max as u64, 1, 1 << 20);
+    range("effects.tries_max", u64::from(effects.tries_max), 1, 10_000);
+    range("effects.backoff_first_ms", effects.backoff_first_ms, 1, 3_600_000);
+    range("effects.backoff_max_ms", effects.backoff_max_ms, effects.backoff_first_ms, 86_400_000);
+    range("effects.settle_ms", effects.settle_ms, 0, 3_600_000);
+    range("effects.call_ms_max", effects.call_ms_max, 100, 600_000);
+    check_connectors(config, findings);
     if config.ledger.origin.is_empty() || config.ledger.origin.contains(|c: char| c.is_whitespace() || c == '+') {
         findings.push("ledger.origin is empty or holds spaces or plus signs".into());
+    }
+}
+
+fn check_connectors(config: &Config, findings: &mut Vec<String>) {
+    if !config.plugins.enabled && !config.connectors.is_empty() {
+        findings.push("connectors are configured, and plugins.enabled is false: nothing asks for effects".into());
+    }
+    // The words that a plugin's manifest may name as a kind; they are labels of measurements too.
+    let letter = |c: u8| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'.' | b'-');
+    for kind in config.connectors.keys().filter(|kind| kind.len() > 64 || !kind.bytes().all(letter)) {
+        findings.push(format!("connectors.{kind} is no kind of effect: 1 to 64 of a-z, 0-9, _ . -"));
     }
 }
 
@@ -166,14 +193,30 @@ fn check_keys(config: &Config, findings: &mut Vec<String>) -> Option<NodeKeys> {
     let receipt = load("keys.receipt", &config.keys.receipt);
     let checkpoint = load("keys.checkpoint", &config.keys.checkpoint);
     let root = config.keys.root.as_deref().map(|path| load("keys.root", path));
+    let connectors = config.connectors.iter();
+    let connectors: Vec<_> = connectors
+        .map(|(kind, section)| Some((kind.clone(), load(&format!("connectors.{kind}.key"), &section.key)?)))
+        .collect();
+    let market = config.market.as_ref().map(|market| load("market.signing_key", &market.signing_key));
     let keys = NodeKeys {
         receipt: receipt?,
         checkpoint: checkpoint?,
         root: root.map_or(Some(None), |key| key.map(Some))?,
+        market: market.map_or(Some(None), |key| key.map(Some))?,
         credentials: credentials?.secret,
+        connectors: connectors.into_iter().collect::<Option<_>>()?,
     };
-    let all = [Some(&keys.receipt), Some(&keys.checkpoint), keys.root.as_ref()];
-    let mut public: Vec<_> = all.into_iter().flatten().map(SigningKey::public_key).collect();
+    if let (Some(section), Some(key)) = (&config.market, &keys.market)
+        && let Err(why) = section.market(key.clone(), None)
+    {
+        findings.push(why);
+    }
+    if config.market.is_some() && !config.plugins.enabled {
+        findings.push("market is served by plugins, and plugins.enabled is false".into());
+    }
+    let all = [Some(&keys.receipt), Some(&keys.checkpoint), keys.root.as_ref(), keys.market.as_ref()];
+    let mut public: Vec<_> =
+        all.into_iter().flatten().chain(keys.connectors.values()).map(SigningKey::public_key).collect();
     public.sort_unstable();
     let count = public.len();
     public.dedup();

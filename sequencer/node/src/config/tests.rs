@@ -120,3 +120,77 @@ fn bounds_out_of_range_are_refused_all_at_once() {
     let found = finding(&dir, &text);
     assert!(found.contains("pipeline.verify_batch_max is 0") && found.contains("pipeline.inflight_bytes_max is 1"));
 }
+
+#[test]
+fn a_connector_has_an_agent_and_a_key_of_its_own_and_the_program_must_have_it() {
+    let (dir, text) = good();
+    let section = |kind: &str, key: &str, more: &str| {
+        let agent = "01890000-0000-7000-8000-000000000002";
+        format!("{text}\n[connectors.{kind}]\nagent = \"{agent}\"\nkey = \"keys/{key}.key\"\n{more}")
+    };
+    KeyFile::create(&dir.path().join("keys/payment.key"), Purpose::Production).unwrap();
+    assert!(finding(&dir, &section("payment", "none", "")).contains("connectors.payment.key"));
+    assert!(finding(&dir, &section("payment", "root", "")).contains("one purpose"));
+    assert!(finding(&dir, &section("PAY", "payment", "")).contains("no kind of effect"));
+    let off = section("payment", "payment", "").replace("enabled = true", "enabled = false");
+    assert!(finding(&dir, &off).contains("nothing asks for effects"));
+    assert!(finding(&dir, &format!("{text}\n[effects]\ntries_max = 0")).contains("effects.tries_max is 0"));
+    assert!(Config::parse(&format!("{text}\n[connectors.payment]\nkey = \"x\""), dir.path()).is_err());
+
+    let config = Config::parse(&section("payment", "payment", "provider = \"x\""), dir.path()).unwrap();
+    let keys = check(&config).unwrap();
+    let own = &config.connectors["payment"];
+    assert_eq!((own.settings["provider"].as_str(), own.folder.as_path()), (Some("x"), dir.path()));
+    assert!(keys.connectors.contains_key("payment"));
+    // Nothing is pretended: what this program has no connector for is refused, not left out.
+    let section = ConnectorSection { settings: toml::Table::new(), ..own.clone() };
+    let unknown = Config { connectors: [("carrier-pigeon".to_owned(), section)].into(), ..config };
+    let keys = [("carrier-pigeon".to_owned(), keys.connectors["payment"].clone())].into();
+    let refused = crate::effects::connected(&unknown.connectors, &keys).err().unwrap();
+    assert!(refused.message.contains("no connector of this kind"), "{}", refused.message);
+}
+
+/// A file with the section `[market]`, and its key.
+fn with_market(dir: &tempfile::TempDir, text: &str) -> String {
+    KeyFile::create(&dir.path().join("keys/market.key"), Purpose::Production).unwrap();
+    let (tenant, store, agent) = ("1".repeat(8), "2".repeat(8), "3".repeat(8));
+    let uuid = |start: &str| format!("{start}-0000-4000-8000-000000000000");
+    format!(
+        "{text}\n[market]\ntenant = \"{}\"\nstore = \"{}\"\nplugins = [\"catalog\", \"checkout\"]\nagent = \"{}\"\n\
+         signing_key = \"keys/market.key\"\npublic = [\"skus\"]\n",
+        uuid(&tenant),
+        uuid(&store),
+        uuid(&agent)
+    )
+}
+
+#[test]
+fn a_marketplace_is_read_with_its_key_and_its_order_of_plugins() {
+    let (dir, text) = good();
+    let config = Config::parse(&with_market(&dir, &text), dir.path()).unwrap();
+    let key = check(&config).unwrap().market.expect("the key is read");
+    let market = config.market.as_ref().unwrap().market(key, None).unwrap();
+    let plugins: Vec<_> = market.plugins.iter().map(|plugin| plugin.as_str().to_owned()).collect();
+    assert_eq!(plugins, ["catalog", "checkout"]);
+    assert_eq!(config.market.unwrap().signing_key, dir.path().join("keys/market.key"));
+    assert!(market.public.contains("skus") && market.webhook.is_none());
+}
+
+#[test]
+fn a_marketplace_that_cannot_be_served_as_stated_is_refused() {
+    let (dir, text) = good();
+    let text = with_market(&dir, &text);
+    for (from, to, why) in [
+        ("[\"catalog\", \"checkout\"]", "[\"catalog\", \"catalog\"]", "one twice"),
+        ("[\"catalog\", \"checkout\"]", "[]", "names no plugin"),
+        ("[\"catalog\", \"checkout\"]", "[\"No\"]", "no plugin's id"),
+        ("keys/market.key", "keys/receipt.key", "a key has one purpose"),
+        ("keys/market.key", "data/market.key", "market.signing_key lies inside data.directory"),
+        ("keys/market.key", "keys/none.key", "market.signing_key"),
+        ("enabled = true", "enabled = false", "plugins.enabled is false"),
+    ] {
+        let changed = text.replace(from, to);
+        assert_ne!(changed, text);
+        assert!(finding(&dir, &changed).contains(why), "{why}");
+    }
+}

@@ -14,17 +14,17 @@ const VERSION: u8 = 1;
 
 /// An effect as it was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Request {
-    pub(super) id: EffectId,
-    pub(super) stream: Stream,
-    pub(super) call: u32,
-    pub(super) plugin: PluginId,
-    pub(super) kind: String,
-    pub(super) suffix: String,
-    pub(super) body: Bytes,
+pub(crate) struct Request {
+    pub(crate) id: EffectId,
+    pub(crate) stream: Stream,
+    pub(crate) call: u32,
+    pub(crate) plugin: PluginId,
+    pub(crate) kind: String,
+    pub(crate) suffix: String,
+    pub(crate) body: Bytes,
 }
 
-pub(super) fn encode(asked: &Asked) -> Vec<u8> {
+pub(crate) fn encode(asked: &Asked) -> Vec<u8> {
     let Asked { stream, plugin, effect, .. } = asked;
     let mut out = vec![VERSION];
     out.extend_from_slice(effect.id.as_bytes());
@@ -41,7 +41,7 @@ pub(super) fn encode(asked: &Asked) -> Vec<u8> {
     out
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Option<Request> {
+pub(crate) fn decode(bytes: &[u8]) -> Option<Request> {
     let (&[VERSION], rest) = bytes.split_first_chunk()? else { return None };
     let (id, rest) = rest.split_first_chunk()?;
     let (stream, rest) = rest.split_first_chunk::<32>()?;

@@ -17,7 +17,7 @@ use tally_plugin_host::registry::{Registry, Standing};
 use tally_plugin_host::session::Event;
 use tally_plugin_host::state::States;
 use tally_protocol::entry::Genesis;
-use tally_protocol::hash::StatesRoot;
+use tally_protocol::hash::{LeafHash, StatesRoot};
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::outcome::EMPTY_BODY;
 use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
@@ -53,10 +53,7 @@ impl At {
     /// The root over all state, if no plugin is given anything of the range: every outcome is the empty one then, and the
     /// host need not be asked.
     fn untouched(&self, range: &FollowerRange<'_>) -> Option<StatesRoot> {
-        let nobodys = |event: &StoredEvent| {
-            let stream = event.frame.stream();
-            !stream.is_control() && self.registry.bindings(&stream).is_empty()
-        };
+        let nobodys = |event: &StoredEvent| self.registry.is_nobodys(&event.frame.stream());
         let cut = range.recorded_cuts.is_some_and(|cuts| !cuts.is_empty());
         self.root.filter(|_| !cut && range.events.iter().all(nobodys))
     }
@@ -146,7 +143,8 @@ impl Follower for PluginFollower {
             return Ok(Applied { outcomes, state_root: Some(root), ..Applied::default() });
         }
         let At { registry, keys, root } = at;
-        let entries: Vec<Logged> = range.events.iter().map(logged).collect();
+        let leaves = StoredEvent::leaf_hash_many(range.events).into_iter();
+        let entries: Vec<Logged> = range.events.iter().zip(leaves).map(logged).collect();
         let recorded = range.recorded_cuts.map(FreshList::decode).transpose().map_err(|error| stopped(&error))?;
         let cuts = recorded.as_ref().map_or(RangeCuts::Live, RangeCuts::Recorded);
         let applied = apply(registry, &entries, keys, &self.stored, cuts).map_err(|error| stopped(&error))?;
@@ -186,9 +184,9 @@ fn is_plugin_event(event: &StoredEvent) -> bool {
     event.frame.stream().is_control() && event.frame.event_type().starts_with(PLUGIN_PREFIX)
 }
 
-fn logged(stored: &StoredEvent) -> Logged {
+fn logged((stored, leaf): (&StoredEvent, LeafHash)) -> Logged {
     let event: Event = event_of(stored);
-    Logged { index: stored.index, leaf: stored.leaf_hash(), event: Some(Arc::new(event)) }
+    Logged { index: stored.index, leaf, event: Some(Arc::new(event)) }
 }
 
 /// What is shown of a registry.

@@ -10,21 +10,23 @@ use bytes::Bytes;
 use serde::Serialize;
 use tally_gateway::PluginPort;
 use tally_gateway::plugins::{
-    EffectInfo, LogLineInfo, PluginInfo, PluginPortError, PluginRoute, QueryAnswer, StateRead,
+    EffectInfo, LogLineInfo, PluginInfo, PluginPortError, PluginRoute, QueryAnswer, ReportInfo, StateRead,
 };
 use tally_merkle::sparse::{PageId, PageStore, StateAnswer, StateEnd, prove};
 use tally_plugin_host::delta::{TreeName, Trees};
 use tally_plugin_host::instance::{AskError, Instance};
-use tally_plugin_host::limits::Limits;
 use tally_plugin_host::registry::Status;
 use tally_plugin_host::state::{StateError, States};
-use tally_plugin_host::validate::validate;
 use tally_protocol::hash::{ModuleHash, state_key, state_tree, state_value};
 use tally_protocol::id::{Index, PluginId, Stream, TreeSize};
+use tally_protocol::release::Release;
 use tally_storage::keys::EffectKey;
 use tally_storage::{CheckpointStore, StorageError};
 
+use crate::effects::journal::{Record, State};
+
 use super::programs::{LoadProblem, Programs};
+use super::reports::Reports;
 use super::shown::{Bindings, Shown, ShownBinding};
 use super::stored::Stored;
 use super::{effect, record};
@@ -38,6 +40,7 @@ pub(super) struct Port {
     checkpoints: CheckpointStore,
     shown: Arc<Shown>,
     programs: Arc<Programs>,
+    reports: Arc<Reports>,
 }
 
 fn failed(error: impl std::fmt::Display) -> PluginPortError {
@@ -50,14 +53,18 @@ fn no_plugin(plugin: &PluginId) -> PluginPortError {
 
 impl From<LoadProblem> for PluginPortError {
     fn from(problem: LoadProblem) -> Self {
-        Self::Failed(problem.to_string())
+        match problem {
+            LoadProblem::Refused(_) | LoadProblem::Bound(_) => Self::Refused(problem.to_string()),
+            LoadProblem::Missing => Self::NotFound(problem.to_string()),
+            LoadProblem::Host(_) => Self::Failed(problem.to_string()),
+        }
     }
 }
 
 impl Port {
-    pub(super) fn new(stored: Stored, shown: Arc<Shown>, programs: Arc<Programs>) -> Self {
+    pub(super) fn new(stored: Stored, shown: Arc<Shown>, programs: Arc<Programs>, reports: Arc<Reports>) -> Self {
         let checkpoints = CheckpointStore::of_outcomes(Arc::clone(&stored.engine));
-        Self { stored, checkpoints, shown, programs }
+        Self { stored, checkpoints, shown, programs, reports }
     }
 
     fn bindings(&self) -> Result<(TreeSize, Arc<Bindings>), PluginPortError> {
@@ -170,13 +177,46 @@ struct EffectRecord {
     call: u32,
     #[serde(with = "tally_api::text::base64_bytes")]
     body: Vec<u8>,
-    /// What became of it; nothing yet if it was not begun.
-    dispatch: Option<String>,
+    /// Where it stands (docs/formats/effects.md); `waiting` if it was not begun.
+    state: &'static str,
+    /// How often doing it was begun.
+    attempts: u32,
+    /// Why it stands there.
+    reason: Option<String>,
+    /// When it goes on by itself, at the earliest.
+    next_attempt: Option<String>,
+    /// The event that answers it.
+    answer_index: Option<u64>,
+}
+
+impl EffectRecord {
+    fn of(request: effect::Request, dispatch: Option<&Record>) -> Self {
+        let state = dispatch.map(|record| &record.state);
+        let goes_on = !matches!(state, Some(State::Answered { .. } | State::Dead { .. }));
+        Self {
+            effect_id: request.id.to_hex(),
+            tenant_id: request.stream.tenant.to_string(),
+            store_id: request.stream.store.to_string(),
+            plugin_id: request.plugin.to_string(),
+            kind: request.kind,
+            suffix: request.suffix,
+            call: request.call,
+            body: request.body.to_vec(),
+            state: state.map_or("waiting", State::name),
+            attempts: dispatch.map_or(0, |record| record.attempts),
+            reason: state.and_then(State::why).map(str::to_owned),
+            next_attempt: dispatch.filter(|_| goes_on).map(|record| record.due.to_rfc3339()),
+            answer_index: state.and_then(|state| match state {
+                State::Answered { index } => Some(index.get()),
+                _ => None,
+            }),
+        }
+    }
 }
 
 impl PluginPort for Port {
     fn put_module(&self, wasm: Bytes) -> Result<ModuleHash, PluginPortError> {
-        validate(&wasm, &Limits::CAPS).map_err(|refusal| PluginPortError::Refused(refusal.to_string()))?;
+        self.programs.try_out(&wasm)?;
         let hash = tally_protocol::hash::module(&wasm);
         match self.stored.modules.get(hash) {
             Ok(Some(_)) => Ok(hash),
@@ -189,6 +229,15 @@ impl PluginPort for Port {
     fn module(&self, hash: ModuleHash) -> Result<Bytes, PluginPortError> {
         let found = self.stored.modules.get(hash).map_err(failed)?;
         found.ok_or_else(|| PluginPortError::NotFound("there is no such module here".to_owned()))
+    }
+
+    fn report(&self, release: &Release) -> Result<ReportInfo, PluginPortError> {
+        let genesis = self.stored.genesis().map_err(failed)?.ok_or(PluginPortError::Busy)?;
+        let report = self.programs.report(genesis.ledger_id(), release)?;
+        let (hash, blocking) = (report.hash(), report.blocking());
+        let info = ReportInfo { hash, blocking, report: serde_json::from_slice(&report.to_json()).map_err(failed)? };
+        self.reports.keep(release.hash(), report);
+        Ok(info)
     }
 
     fn plugins(&self, stream: &Stream) -> Result<(TreeSize, Vec<PluginInfo>), PluginPortError> {
@@ -245,17 +294,9 @@ impl PluginPort for Port {
         let info = |row: tally_storage::EffectRow| {
             let request = effect::decode(&row.record).ok_or_else(|| failed("an effect's record is damaged"))?;
             let dispatch = self.stored.outbox.dispatch(row.key).map_err(failed)?;
-            let record = EffectRecord {
-                effect_id: request.id.to_hex(),
-                tenant_id: request.stream.tenant.to_string(),
-                store_id: request.stream.store.to_string(),
-                plugin_id: request.plugin.to_string(),
-                kind: request.kind,
-                suffix: request.suffix,
-                call: request.call,
-                body: request.body.to_vec(),
-                dispatch: dispatch.map(|record| tally_protocol::hash::hex(&record)),
-            };
+            let dispatch = dispatch.map(|bytes| Record::decode(&bytes));
+            let dispatch = dispatch.map(|record| record.ok_or_else(|| failed("an effect's journal record is damaged")));
+            let record = EffectRecord::of(request, dispatch.transpose()?.as_ref());
             let record = serde_json::to_value(record).map_err(failed)?;
             Ok(EffectInfo { index: row.key.index, number: row.key.number, record })
         };

@@ -1,4 +1,4 @@
-//! Compiled modules for questions: those of queries, of declared routes, and of the gate.
+//! Compiled modules for questions: those of queries, of declared routes, and of whoever puts a module.
 //!
 //! An engine of its own, so that no question can take an instance from applying. Takes a module's hash and limits; gives
 //! the program with what it says of itself. The least used is forgotten; what a module is refused for is remembered,
@@ -8,16 +8,19 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tally_plugin_host::apart::Apart;
+use bytes::Bytes;
+use tally_plugin_host::apart::{Apart, ApartError};
 use tally_plugin_host::engine::{Engine as Host, Program};
 use tally_plugin_host::error::HostError;
 use tally_plugin_host::instance::{AskError, Instance};
 use tally_plugin_host::limits::Limits;
 use tally_plugin_host::manifest::Manifest;
 use tally_plugin_host::registry::Loader as _;
+use tally_plugin_host::report::{Report, made_with};
 use tally_plugin_host::session::Grant;
 use tally_protocol::hash::{LedgerId, ModuleHash, ProfileId};
 use tally_protocol::id::PluginId;
+use tally_protocol::release::Release;
 
 use super::stored::Stored;
 use super::{Alive, PluginBounds};
@@ -36,9 +39,22 @@ pub(super) enum LoadProblem {
     /// A fact of the module.
     #[error("the module is refused: {0}")]
     Refused(String),
+    /// Compiling it took more than a child process may use.
+    #[error("the module took more than compiling may use here: {0}")]
+    Bound(String),
     /// This host's trouble.
     #[error("the module cannot be loaded here: {0}")]
     Host(String),
+}
+
+impl LoadProblem {
+    fn of(error: HostError) -> Self {
+        match error {
+            HostError::Module(refusal) => Self::Refused(refusal.to_string()),
+            HostError::Apart(ApartError::Stopped(how)) => Self::Bound(how),
+            error => Self::Host(error.to_string()),
+        }
+    }
 }
 
 type Key = (ModuleHash, ProfileId);
@@ -106,23 +122,46 @@ impl Programs {
             return known;
         }
         let loaded = self.load(module, limits).map(Arc::new);
-        if !matches!(loaded, Err(LoadProblem::Missing | LoadProblem::Host(_))) {
+        if !matches!(loaded, Err(LoadProblem::Missing | LoadProblem::Bound(_) | LoadProblem::Host(_))) {
             self.kept().keep(key, loaded.clone(), self.bounds.programs_max);
         }
         loaded
     }
 
     fn load(&self, module: ModuleHash, limits: &Limits) -> Result<Loaded, LoadProblem> {
+        self.compile(&self.wasm(module)?, limits)
+    }
+
+    /// What the machine has to say about a release of a stored module.
+    pub(super) fn report(&self, ledger: LedgerId, release: &Release) -> Result<Report, LoadProblem> {
+        let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        let wasm = self.wasm(release.module)?;
+        let made = match &self.apart {
+            Some(apart) => made_with(apart, ledger, release, &wasm),
+            None => made_with(&self.host, ledger, release, &wasm),
+        };
+        made.map_err(LoadProblem::of)
+    }
+
+    fn wasm(&self, module: ModuleHash) -> Result<Bytes, LoadProblem> {
+        let found = self.stored.modules.get(module).map_err(|error| LoadProblem::Host(error.to_string()))?;
+        found.ok_or(LoadProblem::Missing)
+    }
+
+    /// Whether a module compiles within bounds and describes itself, before it is stored. The widest limits: none of a
+    /// binding asks the compiler for more.
+    pub(super) fn try_out(&self, wasm: &[u8]) -> Result<(), LoadProblem> {
+        let _one = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        self.compile(wasm, &Limits::CAPS).map(|_| ())
+    }
+
+    fn compile(&self, wasm: &[u8], limits: &Limits) -> Result<Loaded, LoadProblem> {
         let host = |error: &dyn std::fmt::Display| LoadProblem::Host(error.to_string());
-        let wasm = self.stored.modules.get(module).map_err(|error| host(&error))?.ok_or(LoadProblem::Missing)?;
         let compiled = match &self.apart {
-            Some(apart) => apart.load(&wasm, limits),
-            None => self.host.load(&wasm, limits),
+            Some(apart) => apart.load(wasm, limits),
+            None => self.host.load(wasm, limits),
         };
-        let program = match compiled {
-            Err(HostError::Module(refusal)) => return Err(LoadProblem::Refused(refusal.to_string())),
-            loaded => loaded.map_err(|error| host(&error))?,
-        };
+        let program = compiled.map_err(LoadProblem::of)?;
         let nobody = PluginId::new("nobody").map_err(|error| host(&error))?;
         let grant = Grant { limits: *limits, ..Grant::nothing(LedgerId::ZERO, nobody) };
         let manifest = Instance::new(program.clone(), grant).describe().map_err(|error| match error {

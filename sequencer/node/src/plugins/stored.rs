@@ -126,22 +126,7 @@ fn page_key(tree: Option<StateKey>, id: PageId) -> PageKey {
 
 /// A record of the log as the host takes it.
 pub(super) fn event_of(stored: &StoredEvent) -> Event {
-    let frame = &stored.frame;
-    Event {
-        index: stored.index,
-        sequence: stored.sequence,
-        sequenced_at: stored.sequenced_at,
-        stream: frame.stream(),
-        event_id: frame.event_id(),
-        agent: frame.agent_id(),
-        payload_hash: frame.payload_plain_hash(),
-        event_type: frame.event_type().to_owned(),
-        entity_type: frame.entity_type().to_owned(),
-        entity_id: frame.entity_id().to_owned(),
-        depth: 0,
-        calls_before: (0, 0),
-        body: frame.bytes().slice_ref(frame.payload()),
-    }
+    Event::logged(stored.index, stored.sequence, stored.sequenced_at, &stored.frame)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the shape of `map_err`")]

@@ -3,9 +3,10 @@
 //! The market keeps a register of its own, as a publisher's or an operator's tools do: it says what the next event's
 //! `previous` is.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,23 +16,24 @@ use tally_core::{
     Sequencer, SystemClock,
 };
 use tally_gateway::PluginPort;
+use tally_plugin_author::package::{self, Terms};
 use tally_plugin_host::engine::{Engine as Host, Optimisation};
 use tally_plugin_host::instance::Instance;
 use tally_plugin_host::limits::Limits;
+use tally_plugin_host::report::{Report, report};
 use tally_plugin_host::session::Grant;
 use tally_protocol::control::ControlEvent;
 use tally_protocol::entry::{Genesis, PROFILE};
 use tally_protocol::error::Reject;
 use tally_protocol::frame::{EventFields, Frame};
-use tally_protocol::hash::{self, LedgerId, ReportHash, RootHash, StatesRoot};
+use tally_protocol::hash::{self, LedgerId, RootHash, StatesRoot};
 use tally_protocol::id::{AgentId, Index, KeyId, PluginId, StoreId, Stream, TenantId, TreeSize};
-use tally_protocol::jcs::{self, Value};
 use tally_protocol::key::{PublicKey, SigningKey};
 use tally_protocol::outcome::{BindingOutcome, Outcome};
 use tally_protocol::outcome_log;
 use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry, Submission};
 use tally_protocol::plugin_life::{Agents, LifeRefusal, Moment, PluginRegister};
-use tally_protocol::release::{Decision, Price, PricePer, Release, Review, Signed, Version, attest};
+use tally_protocol::release::{Decision, Price, PricePer, Release, Review, Signed, attest};
 use tally_protocol::time::LogTime;
 use tally_storage::{Durability, Engine, RocksConfig, open_rocks};
 
@@ -176,17 +178,22 @@ impl Market {
     }
 
     pub fn review_by(&self, release: &Release, decision: Decision, by: AgentId) -> PluginEvent {
+        let report = report_of(release);
         let review = Review {
             plugin: release.plugin.clone(),
             version: release.version,
             release: release.hash(),
             decision,
             overrides: false,
-            report: ReportHash::from_bytes([4; 32]),
-            blocking: 0,
+            report: report.hash(),
+            blocking: report.blocking(),
             reason: "read it".to_owned(),
             previous: self.register.head(&self.registry(), &release.plugin),
         };
+        self.signed_review(review, by)
+    }
+
+    pub fn signed_review(&self, review: Review, by: AgentId) -> PluginEvent {
         let reviewer: Signed = review.sign(by, KeyId::new(1), self.now(), &key(by)).unwrap();
         PluginEvent::Reviewed { review, reviewer }
     }
@@ -239,26 +246,26 @@ pub fn manifest(wasm: &[u8]) -> Vec<u8> {
     Instance::new(program, Grant::nothing(LedgerId::ZERO, id("unknown"))).describe_bytes().unwrap()
 }
 
+/// The modules that releases were made of here, with their manifests: what a reviewer would fetch.
+static MODULES: Mutex<BTreeMap<hash::ModuleHash, ModuleAndManifest>> = Mutex::new(BTreeMap::new());
+type ModuleAndManifest = (Vec<u8>, Vec<u8>);
+/// The releases that were looked at here, which nodes are asked about before they get a review.
+static REVIEWED: Mutex<BTreeMap<hash::ReleaseHash, Release>> = Mutex::new(BTreeMap::new());
+
+/// What a reviewer sees of a release.
+fn report_of(release: &Release) -> Report {
+    REVIEWED.lock().unwrap().insert(release.hash(), release.clone());
+    let modules = MODULES.lock().unwrap();
+    let (wasm, manifest) = modules.get(&release.module).map_or((&[][..], None), |(wasm, it)| (wasm, Some(&it[..])));
+    report(release, wasm, manifest)
+}
+
 /// A release that claims what a module says about itself.
 pub fn release_of(wasm: &[u8]) -> Release {
     let manifest = manifest(wasm);
-    let value = jcs::parse(&manifest).unwrap();
-    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap().to_owned();
-    let number = |name: &str| value.get(name).and_then(Value::as_u64).unwrap();
-    let texts = value.get("capabilities").and_then(Value::as_array).unwrap();
-    let limits = value.get("limits").and_then(Value::as_object).unwrap();
-    Release {
-        plugin: id(&text("id")),
-        version: Version::parse(&text("version")).unwrap(),
-        module: hash::module(wasm),
-        manifest: hash::manifest(&manifest),
-        abi: u32::try_from(number("abi")).unwrap(),
-        state_version: u32::try_from(number("state_version")).unwrap(),
-        permissions: texts.iter().map(|text| text.as_str().unwrap().to_owned()).collect(),
-        limits: limits.iter().map(|(name, value)| (name.clone(), value.as_u64().unwrap())).collect(),
-        price: Price { amount: 0, currency: *b"EUR", per: PricePer::Month },
-        schemas: std::collections::BTreeMap::new(),
-    }
+    MODULES.lock().unwrap().insert(hash::module(wasm), (wasm.to_vec(), manifest.clone()));
+    let price = Price { amount: 0, currency: *b"EUR", per: PricePer::Month };
+    package::release_of(&manifest, wasm, Terms { price, schemas: BTreeMap::new() }).unwrap()
 }
 
 /// A data directory with its keys, for nodes in this process.
@@ -268,6 +275,8 @@ pub struct Place {
     owned: Option<tempfile::TempDir>,
     pub genesis: Genesis,
     pub bounds: PluginBounds,
+    /// What compiles apart; none: this process alone.
+    pub compiler: Option<PathBuf>,
 }
 
 impl Place {
@@ -290,7 +299,7 @@ impl Place {
             root_agent: OPERATOR,
             root_key: key(OPERATOR).public_key(),
         };
-        Self { dir: dir.to_owned(), owned: None, genesis, bounds: PluginBounds::STANDARD }
+        Self { dir: dir.to_owned(), owned: None, genesis, bounds: PluginBounds::STANDARD, compiler: None }
     }
 
     pub fn database(&self) -> PathBuf {
@@ -320,7 +329,7 @@ impl Place {
     /// A node that runs plugins.
     pub fn start(&self) -> Node {
         let engine = self.open();
-        let plugins = Plugins::new(&engine, self.bounds, None).unwrap();
+        let plugins = Plugins::new(&engine, self.bounds, self.compiler.clone()).unwrap();
         let config = CoreConfig { publish_interval: Duration::from_millis(20), ..CoreConfig::development() };
         let parts = Parts { gate: Some(plugins.gate), ..self.parts(&engine) };
         let sequencer = Sequencer::start_followed(config, parts, plugins.follower).unwrap();
@@ -361,6 +370,20 @@ pub struct Roots {
 
 impl Node {
     pub fn submit(&self, frames: Vec<Frame>) -> Vec<EventResult> {
+        frames.iter().for_each(|frame| self.ask_for_report(frame));
+        self.submit_unasked(frames)
+    }
+
+    /// A reviewer's tool asks the node for its report before it sends the review.
+    fn ask_for_report(&self, frame: &Frame) {
+        let event = PluginEvent::decode(frame.event_type(), frame.payload());
+        let Ok(PluginEvent::Reviewed { review, .. }) = event else { return };
+        let release = REVIEWED.lock().unwrap().get(&review.release).cloned();
+        // Where it makes none, the review is refused.
+        let _ = release.map(|release| self.port.report(&release));
+    }
+
+    pub fn submit_unasked(&self, frames: Vec<Frame>) -> Vec<EventResult> {
         self.sequencer.submitter().submit(Lane(1), frames).unwrap().wait().unwrap().into_results()
     }
 
@@ -428,6 +451,13 @@ pub fn until(what: &str, done: impl Fn() -> bool) {
         assert!(began.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Deletes a module, as somebody with the disk could.
+pub fn forget_module(engine: &Arc<dyn Engine>, hash: &hash::ModuleHash) {
+    let mut batch = tally_storage::Batch::new();
+    batch.delete(tally_storage::Family::Modules, tally_storage::keys::ModuleKey(*hash).encode());
+    engine.write(batch, Durability::Synced).unwrap();
 }
 
 /// Puts bytes under a module's hash, as somebody with the disk could.

@@ -5,6 +5,7 @@
 
 pub mod load;
 pub mod market;
+pub mod provider;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener};

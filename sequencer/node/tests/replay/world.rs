@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tally::export::ExportWriter;
 use tally_merkle::Frontier;
+use tally_plugin_author::package::{self, Terms};
 use tally_plugin_host::apply::{Keys, Logged, RangeCuts, apply};
 use tally_plugin_host::engine::{Engine, Optimisation};
 use tally_plugin_host::instance::Instance;
@@ -19,16 +20,16 @@ use tally_plugin_host::memory::Memory;
 use tally_plugin_host::registry::Registry;
 use tally_plugin_host::session::{Event, Grant};
 use tally_protocol::checkpoint::SignedCheckpoint;
+use tally_protocol::control::ControlEvent;
 use tally_protocol::frame::Frame;
-use tally_protocol::hash::{self, LedgerId, ModuleHash, ReportHash, RootHash, StatesRoot};
+use tally_protocol::hash::{LedgerId, ModuleHash, ReportHash, RootHash, StatesRoot};
 use tally_protocol::id::{AgentId, Index, KeyId, PluginId, Stream, TreeSize};
-use tally_protocol::jcs::{self, Value};
 use tally_protocol::key::PublicKey;
 use tally_protocol::outcome::Outcome;
 use tally_protocol::outcome_log;
 use tally_protocol::plugin_event::{Binding, Config, PluginEvent, Registry as Which, Submission};
 use tally_protocol::plugin_life::{Agents, Moment, PluginRegister};
-use tally_protocol::release::{Decision, Price, PricePer, Release, Review, Version, attest};
+use tally_protocol::release::{Decision, Price, PricePer, Release, Review, attest};
 use tally_protocol::run::Record;
 use tally_protocol::time::LogTime;
 use tally_testkit::{ReferenceLog, TestAgent, TestLedger, TestTenant, event_id};
@@ -141,6 +142,13 @@ impl World {
         self.take(&frame, self.seller.public_key())
     }
 
+    /// A control event of the tenant.
+    pub fn control(&mut self, event: &ControlEvent) -> Index {
+        self.events += 1;
+        let frame = self.tenant.control(event, event_id(10_000 + self.events), self.now());
+        self.take(&frame, self.tenant.root.public_key())
+    }
+
     /// A plugin event that the register allows, in the tenant's control stream.
     pub fn plugin(&mut self, event: &PluginEvent) -> Index {
         let (stream, actor, now) = (Stream::control(self.tenant.id), self.tenant.root.id, self.now());
@@ -241,22 +249,7 @@ impl World {
         let genesis = Logged { index: Index::new(0), leaf: self.ledger.genesis.leaf_hash(), event: None };
         let leaves = self.model.leaves();
         let entry = |record: Record| {
-            let frame = &record.frame;
-            let event = Event {
-                index: record.index,
-                sequence: record.sequence,
-                sequenced_at: record.sequenced_at,
-                stream: frame.stream(),
-                event_id: frame.event_id(),
-                agent: frame.agent_id(),
-                payload_hash: frame.payload_plain_hash(),
-                event_type: frame.event_type().to_owned(),
-                entity_type: frame.entity_type().to_owned(),
-                entity_id: frame.entity_id().to_owned(),
-                depth: 0,
-                calls_before: (0, 0),
-                body: Bytes::copy_from_slice(frame.payload()),
-            };
+            let event = Event::logged(record.index, record.sequence, record.sequenced_at, &record.frame);
             let leaf = leaves[usize::try_from(record.index.get()).unwrap()];
             Logged { index: record.index, leaf, event: Some(Arc::new(event)) }
         };
@@ -279,7 +272,7 @@ impl World {
             outcomes.extend(applied.outcomes);
             rest = after;
         }
-        Claim { outcomes, states: memory.states_root() }
+        Claim { outcomes, states: memory.states_root(), keys: memory.keys() }
     }
 
     /// Signs a claim about the whole log and writes the export.
@@ -309,6 +302,7 @@ impl World {
 pub struct Claim {
     pub outcomes: Vec<Outcome>,
     pub states: StatesRoot,
+    pub keys: usize,
 }
 
 impl Claim {
@@ -323,21 +317,6 @@ impl Claim {
 fn release_of(ledger: LedgerId, wasm: &[u8]) -> Release {
     let program = Engine::new(4, Optimisation::None).unwrap().load(wasm, &Limits::default()).unwrap();
     let manifest = Instance::new(program, Grant::nothing(ledger, plugin_id("unknown"))).describe_bytes().unwrap();
-    let value = jcs::parse(&manifest).unwrap();
-    let text = |name: &str| value.get(name).and_then(Value::as_str).unwrap().to_owned();
-    let number = |name: &str| value.get(name).and_then(Value::as_u64).unwrap();
-    let capabilities = value.get("capabilities").and_then(Value::as_array).unwrap();
-    let limits = value.get("limits").and_then(Value::as_object).unwrap();
-    Release {
-        plugin: plugin_id(&text("id")),
-        version: Version::parse(&text("version")).unwrap(),
-        module: hash::module(wasm),
-        manifest: hash::manifest(&manifest),
-        abi: u32::try_from(number("abi")).unwrap(),
-        state_version: u32::try_from(number("state_version")).unwrap(),
-        permissions: capabilities.iter().map(|text| text.as_str().unwrap().to_owned()).collect(),
-        limits: limits.iter().map(|(name, value)| (name.clone(), value.as_u64().unwrap())).collect(),
-        price: Price { amount: 0, currency: *b"EUR", per: PricePer::Month },
-        schemas: BTreeMap::new(),
-    }
+    let price = Price { amount: 0, currency: *b"EUR", per: PricePer::Month };
+    package::release_of(&manifest, wasm, Terms { price, schemas: BTreeMap::new() }).unwrap()
 }

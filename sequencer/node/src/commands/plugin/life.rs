@@ -70,7 +70,7 @@ pub(super) fn sign(args: &SignArgs) -> Result<(), Failure> {
     Output::new(args.json).result(&told, text)
 }
 
-fn now() -> tally_protocol::time::LogTime {
+pub(super) fn now() -> tally_protocol::time::LogTime {
     SystemClock::new().wall()
 }
 
@@ -82,14 +82,14 @@ fn own_key(given: Option<&PathBuf>, profile: Option<&Profile>) -> Result<Signing
 }
 
 /// Everything that it takes to go on with the life of plugins in a tenant.
-struct Life<'a> {
-    args: &'a NodeLifeArgs,
+pub(super) struct Life<'a> {
+    pub(super) args: &'a NodeLifeArgs,
     client: Client,
-    signing: Signing,
+    pub(super) signing: Signing,
     key: SigningKey,
-    root: Agent,
-    past: Past,
-    output: Output,
+    pub(super) root: Agent,
+    pub(super) past: Past,
+    pub(super) output: Output,
 }
 
 impl<'a> Life<'a> {
@@ -122,7 +122,7 @@ impl<'a> Life<'a> {
     }
 
     /// The store's stream.
-    const fn target(&self) -> Stream {
+    pub(super) const fn target(&self) -> Stream {
         Stream::new(self.signing.agent.tenant(), self.signing.store)
     }
 
@@ -147,13 +147,18 @@ impl<'a> Life<'a> {
         Ok(key.map(|key| (agent, key_id, key.public_key)))
     }
 
-    /// Checks, signs and submits an event of a control stream, and says where it stands.
-    async fn go_on(&self, stream: Stream, event: &PluginEvent, said: &str) -> Result<(), Failure> {
+    /// Whether the log would let an event of a control stream pass.
+    pub(super) async fn judge(&self, stream: Stream, event: &PluginEvent) -> Result<(), Failure> {
         let key = self.signed_within(event, stream).await?;
         self.past.check(event, stream, now(), key).map_err(|error| {
             let told = failure(&error);
             Failure::new(Exit::Rejected, format!("{}: {}", event.event_type(), told.message))
-        })?;
+        })
+    }
+
+    /// Checks, signs and submits an event of a control stream, and says where it stands.
+    pub(super) async fn go_on(&self, stream: Stream, event: &PluginEvent, said: &str) -> Result<(), Failure> {
+        self.judge(stream, event).await?;
         let root = self.root.clone();
         // A binding's events are always in the tenant's stream, whatever the registry is.
         let root = if root.tenant() == stream.tenant { root } else { root_agent_in(self.args, stream, &root)? };
@@ -284,7 +289,7 @@ async fn events(node: &NodeArgs, client: &Client, stream: Stream) -> Result<Vec<
     Ok(happened)
 }
 
-fn with<'a, F: Future<Output = Result<(), Failure>>>(
+pub(super) fn with<'a, F: Future<Output = Result<(), Failure>>>(
     args: &'a NodeLifeArgs,
     json: bool,
     act: impl FnOnce(Life<'a>) -> F,
@@ -329,13 +334,21 @@ pub(super) fn review(args: &ReviewArgs) -> Result<(), Failure> {
         let none = || Failure::usage(format!("the registry has no {} {}", args.plugin, args.version));
         let release = record.ok_or_else(none)?.release();
         let wasm = connect::within(&life.args.node, life.client.module(release.module, None)).await?;
-        let report = Engines::new(life.past.ledger()).and_then(|engines| publish::report_on(&engines, release, &wasm));
+        let report = Engines::new(life.past.ledger()).and_then(|engines| engines.report(release, &wasm));
         let report = report.map_err(|error| failure(&error))?;
         let (Some(decision), Some(reason)) = (args.decision, args.reason.clone()) else {
             return tell_report(&life, release, &report);
         };
         if !life.output.is_json() {
             tell_report(&life, release, &report)?;
+        }
+        // The node makes it too, and takes no approval that names another.
+        let theirs = connect::within(&life.args.node, life.client.report(release)).await?;
+        if theirs.report_hash != report.hash() {
+            return Err(Failure::failed(format!(
+                "the node reports {}, another than this tool",
+                theirs.report_hash.to_hex()
+            )));
         }
         let (overrides, blocking) = (args.overrides, report.blocking());
         let verdict = Verdict { decision, overrides, report: report.hash(), blocking, reason };

@@ -31,14 +31,22 @@ use crate::progress;
 /// Compiled programs that are kept.
 const PROGRAMS_MAX: usize = 64;
 
-/// Executes the log; gives the root over all that plugins hold behind its last outcome.
+/// What plugins hold behind the last outcome.
+pub(super) struct Executed {
+    /// The root over all of it.
+    pub(super) states: StatesRoot,
+    /// How many keys that is.
+    pub(super) keys: usize,
+}
+
+/// Executes the log; gives what plugins hold behind its last outcome.
 pub(super) fn execute<L: Loader>(
     loader: L,
     export: &Export,
     ledger: &Ledger,
     audited: &Audited,
     quiet: bool,
-) -> Result<StatesRoot, Failure> {
+) -> Result<Executed, Failure> {
     let modules = Box::new(Exported(export.clone()));
     let registry = Registry::new(ledger.id(), loader, modules, PROGRAMS_MAX);
     let keys = AuditorsKeys(Directory::new(ledger.genesis()));
@@ -61,7 +69,8 @@ pub(super) fn execute<L: Loader>(
     bar.finish_and_clear();
     let memory = run.replay.finish().map_err(|error| differs(&error))?;
     // Executed as claimed, and still not under the signed root: it was another claim that was signed.
-    audited.outcomes_differ.clone().map_or_else(|| Ok(memory.states_root()), Err)
+    let executed = Executed { states: memory.states_root(), keys: memory.keys() };
+    audited.outcomes_differ.clone().map_or(Ok(executed), Err)
 }
 
 struct Run<'e, L: Loader> {
@@ -94,22 +103,7 @@ fn differs(error: &ReplayError) -> Failure {
 
 /// An event as plugins get it.
 fn logged(record: &Record) -> Logged {
-    let frame = &record.frame;
-    let event = Event {
-        index: record.index,
-        sequence: record.sequence,
-        sequenced_at: record.sequenced_at,
-        stream: frame.stream(),
-        event_id: frame.event_id(),
-        agent: frame.agent_id(),
-        payload_hash: frame.payload_plain_hash(),
-        event_type: frame.event_type().to_owned(),
-        entity_type: frame.entity_type().to_owned(),
-        entity_id: frame.entity_id().to_owned(),
-        depth: 0,
-        calls_before: (0, 0),
-        body: Bytes::copy_from_slice(frame.payload()),
-    };
+    let event = Event::logged(record.index, record.sequence, record.sequenced_at, &record.frame);
     Logged { index: record.index, leaf: leaf_of(record), event: Some(Arc::new(event)) }
 }
 

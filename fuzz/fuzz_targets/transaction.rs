@@ -1,0 +1,4 @@
+//! `transaction` under libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| tally_fuzz::fire("transaction", input));

@@ -1,0 +1,109 @@
+//! The logs as the anchor crate reads them: published checkpoints, and proofs that one continues the other.
+//!
+//! [`ClientLogs`] asks a node over HTTP, with a client that opens every checkpoint under the ledger's keys and joins it to
+//! all it saw before. [`NodeLogs`] asks the node of this process.
+
+use std::sync::Arc;
+
+use tally_anchor::source::{Answer, LogKind, LogSource, Published, SourceError};
+use tally_client::{Class, Client, ClientError, Log, SeenCheckpoint};
+use tally_core::{ReadError, Reader};
+use tally_protocol::checkpoint::SignedCheckpoint;
+use tally_protocol::hash::NodeHash;
+use tally_protocol::id::TreeSize;
+
+/// A node's logs over HTTP.
+#[derive(Clone)]
+pub struct ClientLogs(pub Client);
+
+const fn log_of(kind: LogKind) -> Log {
+    match kind {
+        LogKind::Events => Log::Events,
+        LogKind::Outcomes => Log::Outcomes,
+    }
+}
+
+fn source_error(error: &ClientError) -> SourceError {
+    let why = crate::connect::failure(error).message;
+    if error.class() == Class::Retry { SourceError::Unreachable(why) } else { SourceError::Malformed(why) }
+}
+
+fn seen(seen: &SeenCheckpoint) -> Published {
+    let (size, root) = (seen.checkpoint.size, seen.checkpoint.root);
+    Published { size, root, note: seen.note.clone() }
+}
+
+impl ClientLogs {
+    async fn newest_of(&self, kind: LogKind) -> Result<Option<Published>, SourceError> {
+        let ladder = self.0.ladder().await.map_err(|error| source_error(&error))?;
+        let none_yet = match kind {
+            LogKind::Events => ladder.published.get() == 0,
+            LogKind::Outcomes => ladder.applied.get() == 0,
+        };
+        if none_yet {
+            return Ok(None);
+        }
+        let newest = match kind {
+            LogKind::Events => self.0.published_checkpoint().await,
+            LogKind::Outcomes => self.0.outcomes_checkpoint().await,
+        };
+        newest.map(|checkpoint| Some(seen(&checkpoint))).map_err(|error| source_error(&error))
+    }
+}
+
+impl LogSource for ClientLogs {
+    fn newest(&self, kind: LogKind) -> Answer<'_, Option<Published>> {
+        Box::pin(self.newest_of(kind))
+    }
+
+    fn consistency(&self, kind: LogKind, old: TreeSize, new: TreeSize) -> Answer<'_, Vec<NodeHash>> {
+        Box::pin(async move { self.0.consistency(log_of(kind), old, new).await.map_err(|error| source_error(&error)) })
+    }
+}
+
+/// The logs of the node in this process.
+#[derive(Clone)]
+pub struct NodeLogs(pub Reader);
+
+fn published(checkpoint: &Arc<SignedCheckpoint>) -> Published {
+    let SignedCheckpoint { checkpoint, note } = checkpoint.as_ref();
+    Published { size: checkpoint.size, root: checkpoint.root, note: note.clone() }
+}
+
+impl NodeLogs {
+    /// The newest published checkpoint of a log.
+    #[must_use]
+    pub fn published(&self, kind: LogKind) -> Option<Published> {
+        let checkpoint = match kind {
+            LogKind::Events => self.0.published(),
+            LogKind::Outcomes => self.0.outcomes_published(),
+        };
+        checkpoint.as_ref().map(published)
+    }
+}
+
+impl LogSource for NodeLogs {
+    fn newest(&self, kind: LogKind) -> Answer<'_, Option<Published>> {
+        let newest = self.published(kind);
+        Box::pin(async move { Ok(newest) })
+    }
+
+    fn consistency(&self, kind: LogKind, old: TreeSize, new: TreeSize) -> Answer<'_, Vec<NodeHash>> {
+        let reader = self.0.clone();
+        // A few tiles are read; off the async threads all the same.
+        let read = move || match kind {
+            LogKind::Events => reader.consistency(old, new),
+            LogKind::Outcomes => reader.outcome_consistency(old, new),
+        };
+        Box::pin(async move {
+            let read = tokio::task::spawn_blocking(read).await;
+            let read = read.map_err(|error| SourceError::Unreachable(error.to_string()))?;
+            read.map(|proof| proof.path).map_err(|error| match error {
+                ReadError::NotYet { .. } | ReadError::NotFound | ReadError::Invalid(_) => {
+                    SourceError::NoProof { old, new }
+                }
+                error => SourceError::Unreachable(error.to_string()),
+            })
+        })
+    }
+}
