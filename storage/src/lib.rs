@@ -93,7 +93,7 @@ pub use family::Family;
 pub use follower_rows::{FollowerRows, StandingRow};
 pub use meta::{FORMAT_VERSION, MetaStore};
 pub use module_store::Modules;
-pub use outbox::{EffectRow, Outbox};
+pub use outbox::{DispatchFloor, EffectRow, Outbox};
 pub use outcomes::Outcomes;
 pub use plugin_state::{PluginState, StateRange, StateRow};
 pub use state_pages::StatePages;

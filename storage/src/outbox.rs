@@ -8,11 +8,12 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tally_protocol::id::TreeSize;
 
 use crate::batch::{Batch, Durability, Engine, ScanRange};
 use crate::error::StorageError;
 use crate::family::Family;
-use crate::keys::{EffectKey, Key};
+use crate::keys::{EffectKey, Key, MetaKey};
 
 /// An effect's record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,15 @@ pub struct EffectRow {
     pub key: EffectKey,
     /// The record.
     pub record: Bytes,
+}
+
+/// Up to where every effect is answered, so that nobody has to read it again to find out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DispatchFloor {
+    /// The last place of which that is so.
+    pub last: EffectKey,
+    /// The log held all of the answers at this size; in a shorter one they are missing.
+    pub size: TreeSize,
 }
 
 /// The effects.
@@ -81,6 +91,32 @@ impl Outbox {
     /// The engine failed or a key is damaged.
     pub fn dispatches(&self, after: Option<EffectKey>, limit: usize) -> Result<Vec<EffectRow>, StorageError> {
         self.rows(Family::Dispatches, after, limit)
+    }
+
+    /// Stores the floor, in the place of the one before.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    pub fn put_floor(&self, floor: DispatchFloor) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        let value = [floor.last.encode().as_slice(), &floor.size.get().to_be_bytes()].concat();
+        batch.put(Family::Meta, MetaKey::DispatchFloor.encode(), value);
+        self.engine.write(batch, Durability::Synced)
+    }
+
+    /// The floor; none if nothing was ever answered.
+    ///
+    /// # Errors
+    /// The engine failed or the value is damaged.
+    pub fn floor(&self) -> Result<Option<DispatchFloor>, StorageError> {
+        let key = MetaKey::DispatchFloor.encode();
+        let Some(value) = self.engine.get(Family::Meta, &key)? else { return Ok(None) };
+        let read = |value: &[u8]| {
+            let (last, size) = value.split_last_chunk::<8>()?;
+            Some(DispatchFloor { last: EffectKey::decode(last)?, size: TreeSize::new(u64::from_be_bytes(*size)) })
+        };
+        let damaged = || StorageError::bad_value(Family::Meta, &key, "not a dispatch floor");
+        read(&value).map(Some).ok_or_else(damaged)
     }
 
     fn rows(&self, family: Family, after: Option<EffectKey>, limit: usize) -> Result<Vec<EffectRow>, StorageError> {

@@ -5,6 +5,8 @@
 
 mod common;
 
+use std::sync::Arc;
+
 use common::market::{AGENT, Place, STREAM, key, until};
 use common::provider::{CONNECTOR, Dispatching, Fault, Provider, answers, ask, listed, states, until_all, with_payer};
 use common::{Home, code, err, out};
@@ -12,7 +14,8 @@ use serde_json::json;
 use tally_gateway::{EffectAction, EffectPortError};
 use tally_protocol::frame::{EventFields, Frame};
 use tally_protocol::hash::{self, EffectId};
-use tally_protocol::id::KeyId;
+use tally_protocol::id::{KeyId, TreeSize};
+use tally_storage::{DispatchFloor, Outbox};
 
 #[test]
 fn what_a_plugin_asks_for_is_done_once_and_answered_by_an_event_of_the_connector() {
@@ -55,6 +58,42 @@ fn what_a_plugin_asks_for_is_done_once_and_answered_by_an_event_of_the_connector
     for gauge in ["waiting", "in_flight", "unknown", "decided", "dead"] {
         assert_eq!(dispatching.metric(&format!("tally_effects_{gauge}{{connector=\"payment\"}}")), 0, "{gauge}");
     }
+    drop(dispatching);
+    node.stop();
+}
+
+#[test]
+fn a_start_reads_no_effect_again_that_was_answered_and_every_one_that_was_not() {
+    let place = Place::new();
+    let (node, market) = with_payer(&place);
+    node.accept(vec![market.key_registered(CONNECTOR)]);
+    let provider = Provider::start(true);
+    let read = |dispatching: &Dispatching| dispatching.metric("tally_effects_read_total");
+    let floor = || Outbox::new(Arc::clone(&node.engine)).floor().unwrap().map(|floor| floor.last.index);
+    let dispatching = Dispatching::start(&node, provider.address);
+    let asked = node.accept((0..5).map(|_| ask(&market, "\"pa\"")).collect());
+    until_all(&node, "answered", 5);
+    until("a floor", || floor() == Some(asked[4].index));
+    assert_eq!(read(&dispatching), 5);
+    drop(dispatching);
+    // One that stays open, one behind it that does not: the floor stays below the first.
+    provider.will("\"pb\"", [Fault::Senseless]);
+    let open = node.accept(vec![ask(&market, "\"pb\""), ask(&market, "\"pc\"")]);
+    let dispatching = Dispatching::start(&node, provider.address);
+    until("both", || states(&node)[5..] == ["dead", "answered"]);
+    until("a floor", || floor() >= Some(asked[4].index) && floor() < Some(open[0].index));
+    assert_eq!(read(&dispatching), 2);
+    drop(dispatching);
+    let dispatching = Dispatching::start(&node, provider.address);
+    until("a dead letter", || dispatching.metric("tally_effects_dead{connector=\"payment\"}") == 1);
+    assert_eq!(read(&dispatching), 2);
+    // A floor of a longer log counts for nothing.
+    drop(dispatching);
+    let outbox = Outbox::new(Arc::clone(&node.engine));
+    let size = TreeSize::new(node.reader.ladder().signed.get() + 1);
+    outbox.put_floor(DispatchFloor { size, ..outbox.floor().unwrap().unwrap() }).unwrap();
+    let dispatching = Dispatching::start(&node, provider.address);
+    until("all of them", || read(&dispatching) == 7);
     drop(dispatching);
     node.stop();
 }

@@ -14,8 +14,8 @@ use crate::family::Family;
 use crate::keys::{CutKey, EffectKey, ModuleKey, OutcomeKey, PageKey};
 use crate::tile_store::{MIDDLE_ROW_BYTES, TILE_BYTES};
 use crate::{
-    CheckpointStore, Cuts, LatestCheckpoint, Modules, Outbox, Outcomes, PluginState, PublishedCheckpoint, RecordedCuts,
-    StatePages, StateRange, TileStore, clear_applied, clear_derived,
+    CheckpointStore, Cuts, DispatchFloor, LatestCheckpoint, Modules, Outbox, Outcomes, PluginState,
+    PublishedCheckpoint, RecordedCuts, StatePages, StateRange, TileStore, clear_applied, clear_derived,
 };
 
 fn write(engine: &dyn Engine, fill: impl FnOnce(&mut Batch)) {
@@ -198,6 +198,12 @@ pub fn effects_are_listed_in_order_beside_what_became_of_them(lab: &mut impl Lab
     assert_eq!(outbox.dispatch(keys[1]).expect("read"), Some("done".into()));
     assert_eq!(outbox.dispatch(keys[2]).expect("read"), None);
     assert_eq!(listed(outbox.dispatches(None, 9).expect("read")), keys[1..2]);
+    assert_eq!(outbox.floor().expect("read"), None);
+    for (last, size) in [(keys[0], 4), (keys[3], 800)] {
+        let floor = DispatchFloor { last, size: TreeSize::new(size) };
+        outbox.put_floor(floor).expect("write");
+        assert_eq!(outbox.floor().expect("read"), Some(floor));
+    }
 }
 
 /// Under its hash and no other.

@@ -6,6 +6,7 @@ const FORMAT: &[u8] = b"format";
 const GENESIS: &[u8] = b"genesis";
 const FENCE_PENDING: &[u8] = b"fence_pending";
 const COMMIT_CURSOR: &[u8] = b"commit_cursor";
+const DISPATCH_FLOOR: &[u8] = b"dispatch_floor";
 
 /// Key of a fact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +19,8 @@ pub enum MetaKey {
     FencePending,
     /// Everything below is in a commitment, u64.
     CommitCursor,
+    /// Every effect up to here is answered: its key, and the log's size then, u64.
+    DispatchFloor,
 }
 
 impl MetaKey {
@@ -29,6 +32,7 @@ impl MetaKey {
             Self::Genesis => GENESIS,
             Self::FencePending => FENCE_PENDING,
             Self::CommitCursor => COMMIT_CURSOR,
+            Self::DispatchFloor => DISPATCH_FLOOR,
         }])
     }
 
@@ -40,6 +44,7 @@ impl MetaKey {
             GENESIS => Some(Self::Genesis),
             FENCE_PENDING => Some(Self::FencePending),
             COMMIT_CURSOR => Some(Self::CommitCursor),
+            DISPATCH_FLOOR => Some(Self::DispatchFloor),
             _ => None,
         }
     }
@@ -51,7 +56,8 @@ mod tests {
 
     #[test]
     fn a_meta_key_reads_back_as_written() {
-        for key in [MetaKey::Format, MetaKey::Genesis, MetaKey::FencePending, MetaKey::CommitCursor] {
+        let cursors = [MetaKey::CommitCursor, MetaKey::DispatchFloor];
+        for key in [MetaKey::Format, MetaKey::Genesis, MetaKey::FencePending].into_iter().chain(cursors) {
             crate::keys::check::round_trip(&key, MetaKey::encode, MetaKey::decode);
         }
     }

@@ -41,6 +41,8 @@ pub(super) struct Counts {
     pub(super) kinds: BTreeMap<String, KindCounts>,
     /// Effects of kinds without a connector.
     pub(super) unconnected: Gauge,
+    /// Rows of the outbox that were read since the start.
+    pub(super) read: Counter,
     /// 1 once dispatching has ended before the node.
     pub(super) ended: Gauge,
 }
@@ -87,6 +89,9 @@ impl EffectPort for Desk {
         family("attempts_total", "counter", "Times that doing an effect was begun.", &|it| it.attempts.get());
         family("waiting", "gauge", "Effects that wait for their turn, or for a connector.", &|it| it.waiting.get());
         let _ = writeln!(out, "tally_effects_waiting{{connector=\"\"}} {}", self.counts.unconnected.get());
+        let help = "Rows of the outbox that were read since the start.";
+        let _ = writeln!(out, "# HELP tally_effects_read_total {help}\n# TYPE tally_effects_read_total counter");
+        let _ = writeln!(out, "tally_effects_read_total {}", self.counts.read.get());
         let help = "1 once effects are dispatched no more, until a restart.";
         let _ = writeln!(out, "# HELP tally_effects_ended {help}\n# TYPE tally_effects_ended gauge");
         let _ = writeln!(out, "tally_effects_ended {}", self.counts.ended.get());

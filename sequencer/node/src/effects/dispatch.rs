@@ -13,10 +13,10 @@ use tally_connectors::{Connector, Failure, Request};
 use tally_core::metrics::Gauge;
 use tally_core::{Clock, Ladder, NodeState, Reader, Submitter};
 use tally_gateway::{EffectAction, EffectPort, EffectPortError};
-use tally_protocol::id::{AgentId, TreeSize};
+use tally_protocol::id::{AgentId, Index, TreeSize};
 use tally_protocol::key::SigningKey;
 use tally_storage::keys::EffectKey;
-use tally_storage::{Engine, Outbox};
+use tally_storage::{DispatchFloor, Engine, Outbox};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 
@@ -59,6 +59,8 @@ pub struct Parts {
 const PAGE: usize = 256;
 /// How long nothing happens at the most: a clock that was set is noticed then.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// So many finished effects are worth a write of how far all are finished; after a pause a single one is.
+const FLOOR_EVERY: u64 = 256;
 
 /// An unfinished effect.
 struct Held {
@@ -84,6 +86,12 @@ pub struct Dispatcher {
     read_below: TreeSize,
     /// What was asked for below this size was asked for before this process.
     began: TreeSize,
+    /// The first that no connector here is for: it may have one after the next start.
+    unconnected: Option<EffectKey>,
+    /// Finished since the floor was stored.
+    finished: u64,
+    /// What is stored as the floor.
+    floor: Option<EffectKey>,
 }
 
 impl Dispatcher {
@@ -117,6 +125,9 @@ impl Dispatcher {
             counts,
             read: None,
             read_below: TreeSize::new(0),
+            unconnected: None,
+            finished: 0,
+            floor: None,
         };
         Ok((this, Arc::new(desk)))
     }
@@ -132,12 +143,16 @@ impl Dispatcher {
     }
 
     async fn dispatch(&mut self) -> Result<Infallible, Broken> {
+        self.begin_at_floor().await?;
         loop {
             match self.stored.reader.state() {
                 NodeState::Running => {}
                 other => return Err(Broken(format!("the node takes no events: {other:?}"))),
             }
             self.read_outbox().await?;
+            if self.finished >= FLOOR_EVERY {
+                self.store_floor().await?;
+            }
             self.start_due();
             let now = self.stored.clock.wall();
             let pause = self.board.next_due().map_or(PAUSE_MAX, |due| due.since(now)).min(PAUSE_MAX);
@@ -145,9 +160,34 @@ impl Dispatcher {
                 Some(ended) = self.going.join_next_with_id() => self.on_end(ended).await?,
                 changed = self.ladder.changed() => changed.map_err(broken)?,
                 Some(word) = self.words.recv() => self.on_word(word).await?,
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(pause) => self.store_floor().await?,
             }
         }
+    }
+
+    /// What lies below the floor is answered, if the log still holds what it held when the floor was stored.
+    async fn begin_at_floor(&mut self) -> Result<(), Broken> {
+        let floor = self.stored.floor().await?.filter(|floor| floor.size <= self.began);
+        self.floor = floor.map(|floor| floor.last);
+        self.read = self.floor;
+        Ok(())
+    }
+
+    /// Stores up to where all is finished, if something was finished since.
+    async fn store_floor(&mut self) -> Result<(), Broken> {
+        if self.finished == 0 {
+            return Ok(());
+        }
+        self.finished = 0;
+        let open = self.held.keys().next().copied().into_iter().chain(self.unconnected).min();
+        let Some(last) = open.map_or(self.read, before).filter(|last| self.floor.is_none_or(|floor| floor < *last))
+        else {
+            return Ok(());
+        };
+        let size = self.ladder.borrow().signed;
+        self.stored.put_floor(DispatchFloor { last, size }).await?;
+        self.floor = Some(last);
+        Ok(())
     }
 
     /// Reads what was asked for since, as far as its outcome is signed and stored, and as there is room.
@@ -158,6 +198,7 @@ impl Dispatcher {
             let rows = self.stored.page(self.read, limit).await?;
             let more = rows.len() == limit;
             for row in rows {
+                self.counts.read.add(1);
                 // In the batch that is being stored: its turn is when the rung says so.
                 if !applied.holds(row.place.index) {
                     self.read_below = applied;
@@ -177,12 +218,14 @@ impl Dispatcher {
         let Some(connected) = self.connected.get(&request.kind) else {
             if !matches!(record.map(|record| record.state), Some(State::Answered { .. })) {
                 self.counts.unconnected.set(self.counts.unconnected.get() + 1);
+                self.unconnected = self.unconnected.or(Some(place));
             }
             return Ok(());
         };
         if let Some(State::Answered { index }) = record.as_ref().map(|record| &record.state)
             && self.stored.has_answer(*index, connected.agent, &request).await?
         {
+            self.finished += 1;
             return Ok(());
         }
         let known = Known { record, sure: !self.began.holds(place.index) };
@@ -269,6 +312,7 @@ impl Dispatcher {
         }
         if let Some(State::Answered { .. }) = known.record.as_ref().map(|record| &record.state) {
             self.board.finish(place);
+            self.finished += 1;
             if let Some(counts) = self.counts.kinds.get(&kind) {
                 counts.answered.add(1);
             }
@@ -325,8 +369,30 @@ impl Dispatcher {
     }
 }
 
+/// The last place that is before another; places need not be taken.
+fn before(place: EffectKey) -> Option<EffectKey> {
+    let EffectKey { index, number } = place;
+    match number.checked_sub(1) {
+        Some(number) => Some(EffectKey { index, number }),
+        None => index.get().checked_sub(1).map(|index| EffectKey { index: Index::new(index), number: u32::MAX }),
+    }
+}
+
 /// An alarm: it blocks its line until an operator speaks.
 fn tell_dead(place: EffectKey, kind: &str, known: &Known) {
     let why = known.record.as_ref().and_then(|record| record.state.why()).unwrap_or_default();
     tracing::error!(index = %place.index, number = place.number, kind, why, "an effect is a dead letter");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn before_a_place_is_the_last_that_is_smaller() {
+        let place = |index, number| EffectKey { index: Index::new(index), number };
+        assert_eq!(before(place(7, 3)), Some(place(7, 2)));
+        assert_eq!(before(place(7, 0)), Some(place(6, u32::MAX)));
+        assert_eq!(before(place(0, 0)), None);
+    }
 }

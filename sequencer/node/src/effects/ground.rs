@@ -12,8 +12,8 @@ use tally_protocol::error::RejectCode;
 use tally_protocol::id::{AgentId, Index, KeyId, Stream};
 use tally_protocol::key::SigningKey;
 use tally_protocol::time::LogTime;
-use tally_storage::Outbox;
 use tally_storage::keys::EffectKey;
+use tally_storage::{DispatchFloor, Outbox};
 
 use super::answer;
 use super::journal::Record;
@@ -73,6 +73,18 @@ impl Stored {
     pub(super) async fn write(&self, place: EffectKey, record: &Record) -> Result<(), Broken> {
         let (outbox, bytes) = (self.outbox.clone(), record.encode());
         off_thread(move || outbox.put_dispatch(place, bytes).map_err(broken)).await
+    }
+
+    /// Up to where all effects are answered.
+    pub(super) async fn floor(&self) -> Result<Option<DispatchFloor>, Broken> {
+        let outbox = self.outbox.clone();
+        off_thread(move || outbox.floor().map_err(broken)).await
+    }
+
+    /// Stores it.
+    pub(super) async fn put_floor(&self, floor: DispatchFloor) -> Result<(), Broken> {
+        let outbox = self.outbox.clone();
+        off_thread(move || outbox.put_floor(floor).map_err(broken)).await
     }
 
     /// Whether the event at an index of the log is this agent's answer.
