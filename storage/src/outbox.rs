@@ -115,7 +115,7 @@ impl Outbox {
             let (last, size) = value.split_last_chunk::<8>()?;
             Some(DispatchFloor { last: EffectKey::decode(last)?, size: TreeSize::new(u64::from_be_bytes(*size)) })
         };
-        let damaged = || StorageError::bad_value(Family::Meta, &key, "not a dispatch floor");
+        let damaged = || StorageError::bad_value(Family::Meta, key.as_slice(), "not a dispatch floor");
         read(&value).map(Some).ok_or_else(damaged)
     }
 
