@@ -16,6 +16,8 @@ pub(crate) const HOLD_S: u64 = 100;
 pub(crate) const APPROVAL_S: u64 = 50;
 pub(crate) const START: u64 = 1_763_762_905_000_000;
 pub(crate) const SECOND: u64 = 1_000_000;
+/// The effect that answers are to.
+pub(crate) const EFFECT: [u8; 32] = [9; 32];
 
 /// One approver from 100 on, two from 1,000 on.
 pub(crate) fn config() -> Value {
@@ -167,7 +169,7 @@ impl Books {
     }
 
     pub(crate) fn answer(&mut self, agent: u8, kind: &str, suffix: &str, status: &str, result: &Value) -> Outcome {
-        let effect = hex::encode(&[9; 32]);
+        let effect = hex::encode(&EFFECT);
         let body = json!({
             "effect": effect, "kind": kind, "plugin": "royalty", "result": result, "status": status, "suffix": suffix
         });
