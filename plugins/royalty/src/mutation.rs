@@ -37,6 +37,8 @@ pub enum Mutation {
     ReleaseTwice,
     /// A payout may be more than what there is.
     PayoutBeyondBalance,
+    /// A schedule's slot is used at every tick.
+    SlotTwice,
 }
 
 #[cfg(feature = "mutations")]

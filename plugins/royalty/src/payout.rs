@@ -1,6 +1,7 @@
 //! Payouts: what a party asks for, until it is asked of the provider.
 //!
-//! Takes `royalty.payout.requested` of the party itself, finance or an admin, and `royalty.payout.canceled`. The amount
+//! Takes `royalty.payout.requested` of the party itself, finance or an admin (or of a schedule), and
+//! `royalty.payout.canceled`. The amount
 //! leaves the party's balance in the same step, so that no two payouts share it. Refused: more than what is available
 //! (`exceeds`), a party that owes (`owes`) or is blocked (`state`), another state (`state`).
 
@@ -79,6 +80,31 @@ pub(crate) fn key(payout: &[u8; 32]) -> Key {
 }
 
 impl Payout {
+    /// One that the event at `requested` asks for.
+    pub(crate) fn asked(
+        party: &str,
+        currency: &str,
+        amount: u64,
+        account: &str,
+        initiator: &str,
+        requested: u64,
+    ) -> Self {
+        Self {
+            party: party.into(),
+            currency: currency.into(),
+            amount,
+            account: account.into(),
+            initiator: initiator.into(),
+            state: Stage::Requested,
+            needed: 0,
+            approvals: Vec::new(),
+            requested,
+            paid: 0,
+            ended: 0,
+            part: 0,
+        }
+    }
+
     pub(crate) fn load(state: &mut impl Read, payout: &[u8; 32]) -> Option<Self> {
         read(state.get(&key(payout)).as_deref(), Self::decode)
     }
@@ -192,8 +218,7 @@ pub(crate) fn request(step: &mut Step, event: &Event) -> Result<(), Reject> {
     let state = &mut step.state;
     state.get_many(&[settings::key(), ROLES.key().u64(0)]);
     let roles = Roles::load(state, ROLES);
-    let initiator = roles.principal(event, &body)?;
-    let mut payout = read_request(event, &body, initiator)?;
+    let mut payout = read_request(event, &body, &roles.principal(event, &body)?)?;
     let privileged = ["admins", "finance"].iter().any(|role| roles.has(role, &payout.initiator));
     if payout.initiator != payout.party && !privileged {
         return Err(FORBIDDEN);
@@ -202,12 +227,24 @@ pub(crate) fn request(step: &mut Step, event: &Event) -> Result<(), Reject> {
         return Ok(());
     }
     payout.needed = Settings::load(state).approvers(&payout.currency, payout.amount);
-    let mut ledger = Ledger::load(state, &payout.currency, [payout.party.as_str()]);
+    let ledger = Ledger::load(state, &payout.currency, [payout.party.as_str()]);
     check(state, &payout, &ledger)?;
     let avail = ledger.balance(&payout.party).pocket(Pocket::Avail);
     if payout.amount > avail && !mutation::is(Mutation::PayoutBeyondBalance) {
         return Err(EXCEEDS);
     }
+    let (id, payout) = open(step, event, ledger, payout)?;
+    once::leave(&mut step.state, event, &result(&payout, &id));
+    Ok(())
+}
+
+/// Takes the amount out of what is available, and asks the provider if nobody must approve.
+pub(crate) fn open(
+    step: &mut Step,
+    event: &Event,
+    mut ledger: Ledger,
+    mut payout: Payout,
+) -> Result<([u8; 32], Payout), Reject> {
     let id = step.id("payout");
     ledger.post(reserve(&payout, &id))?;
     ledger.commit(step, event);
@@ -217,25 +254,13 @@ pub(crate) fn request(step: &mut Step, event: &Event) -> Result<(), Reject> {
     let index = BY_PARTY.key().text(&payout.party).text(&payout.currency).u64(event.index()).id(&id);
     step.state.reindex(None, Some(&index));
     payout.store(&mut step.state, &id);
-    once::leave(&mut step.state, event, &result(&payout, &id));
-    Ok(())
+    Ok((id, payout))
 }
 
-fn read_request(event: &Event, body: &Body<'_>, initiator: String) -> Result<Payout, Reject> {
-    let payout = Payout {
-        party: body.text("party", TEXT_BYTES_MAX)?.into_owned(),
-        currency: body.currency("currency")?.into_owned(),
-        amount: body.number("amount")?,
-        account: body.text("account", ACCOUNT_BYTES_MAX)?.into_owned(),
-        initiator,
-        state: Stage::Requested,
-        needed: 0,
-        approvals: Vec::new(),
-        requested: event.index(),
-        paid: 0,
-        ended: 0,
-        part: 0,
-    };
+fn read_request(event: &Event, body: &Body<'_>, initiator: &str) -> Result<Payout, Reject> {
+    let (party, currency) = (body.text("party", TEXT_BYTES_MAX)?, body.currency("currency")?);
+    let (amount, account) = (body.number("amount")?, body.text("account", ACCOUNT_BYTES_MAX)?);
+    let payout = Payout::asked(&party, &currency, amount, &account, initiator, event.index());
     let fits = is_party(&payout.party) && is_party(&payout.account) && payout.amount > 0;
     let new = (event.entity_type(), event.entity_id()) == ("payout", "new");
     if fits && new { Ok(payout) } else { Err(MALFORMED) }

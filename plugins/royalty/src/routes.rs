@@ -1,7 +1,7 @@
 //! What can be asked, and by whom.
 //!
 //! Takes requests as the gateway forms them, with the caller it has authenticated; gives canonical JSON, in pages of at most
-//! 100 rows. A statement is shown to the party whose name the caller has as principal, and to the roles `admin`, `finance`
+//! 100 rows. A statement or a schedule is shown to the party whose name the caller has as principal, and to the roles `admin`, `finance`
 //! and `service`; the books and journals to those roles alone. Everybody else gets 403, whether there is something or not.
 
 use alloc::vec::Vec;
@@ -13,6 +13,7 @@ use tally_plugin::{Key, Manifest, Range, Read, Snapshot};
 
 use crate::journal::JOURNALS;
 use crate::payout::Payout;
+use crate::plans::Plan;
 use crate::{books, faults, journal, settle, statement};
 
 /// Rows of a page, if the caller does not say, and at most.
@@ -34,6 +35,7 @@ pub(crate) fn declare(manifest: Manifest) -> Manifest {
         .query("journal", "/journal/{id}")
         .query("journals", "/journals")
         .query("payout", "/payout/{id}")
+        .query("schedule", "/owner/{ownerId}/schedule")
         .query("statement", "/owner/{ownerId}/sales")
 }
 
@@ -44,7 +46,7 @@ pub(crate) fn answer(state: &mut Snapshot, request: &[u8]) -> Vec<u8> {
     let privileged = ["admin", "finance", "service"].iter().any(|role| caller.has(role));
     let body = match request.route() {
         "result" => result(state, &request),
-        "statement" => owner(state, &request, &caller, privileged),
+        "schedule" | "statement" => owner(state, &request, &caller, privileged),
         "payout" => payout(state, &request, &caller, privileged),
         "books" | "faults" | "journal" | "journals" if !privileged => Err(FORBIDDEN),
         "books" => books::answer(state, &request),
@@ -81,7 +83,11 @@ fn owner(state: &mut Snapshot, request: &Request<'_>, caller: &Caller, privilege
     if !crate::parties::is_party(&owner) {
         return Err(MALFORMED);
     }
-    statement::answer(state, request, &owner)
+    if request.route() == "statement" {
+        return statement::answer(state, request, &owner);
+    }
+    let currency = request.arg("currency").filter(|text| statement::is_currency(text)).ok_or(MALFORMED)?;
+    Plan::load(state, &owner, &currency).map(|plan| plan.to_json()).ok_or(NOT_FOUND)
 }
 
 fn payout(state: &mut Snapshot, request: &Request<'_>, caller: &Caller, privileged: bool) -> Result<Vec<u8>, Refusal> {

@@ -16,9 +16,10 @@ const ANOTHER: u8 = 4;
 fn books() -> TestHost<Royalty> {
     let mut host = TestHost::with_limits(Limits { writes: 512, ..Limits::default() });
     let config = json!({
-        "admins": [], "approval_s": 1, "approvals": [],
+        "account": "acct_1", "admins": [], "approval_s": 1, "approvals": [],
         "connectors": {"finance": ["03030303-0303-0303-0303-030303030303"], "payment": []},
-        "finance": [], "gateways": [], "hold_s": 1, "payout_approvers": [], "settle": true,
+        "finance": [], "gateways": [], "hold_s": 1, "livemode": false, "payout_approvers": [], "provider": "test",
+        "schedule": [], "settle": true,
     });
     host.init(config.to_string().as_bytes()).unwrap();
     host

@@ -172,9 +172,10 @@ impl Shop {
             (
                 "royalty/royalty",
                 json!({
-                    "admins": [admin.principal], "approval_s": 86_400, "approvals": [],
+                    "account": ACCOUNT, "admins": [admin.principal], "approval_s": 86_400, "approvals": [],
                     "connectors": {"finance": [], "payment": [payment.to_string()]}, "finance": [finance.principal],
-                    "gateways": [gateway.to_string()], "hold_s": 1_209_600, "payout_approvers": [], "settle": false,
+                    "gateways": [gateway.to_string()], "hold_s": 1_209_600, "livemode": false, "payout_approvers": [],
+                    "provider": "stripe", "schedule": [], "settle": false,
                 }),
             ),
         ];
