@@ -2,7 +2,7 @@
 //!
 //! Takes `market.tick`; moves what is due by log time from held to available, oldest first, of 32 orders and 128 parties at
 //! most. What is left waits for the next tick. An order with an open dispute is not among the holds, and comes back when
-//! the dispute ends. What came back from a payout is a lot of its own.
+//! the dispute ends. What came back from a payout is a lot of its own. After that, schedules are looked at.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -16,6 +16,7 @@ use crate::balance::read;
 use crate::journal::{Account, Journal, Kind, Pocket, Side};
 use crate::ledger::Ledger;
 use crate::payout::{self, Payout};
+use crate::plans;
 use crate::sale::{self, Sale};
 
 /// Log time, order or payout; says which.
@@ -74,7 +75,7 @@ pub(crate) fn on_tick(step: &mut Step, event: &Event) -> Result<(), Reject> {
     for ledger in ledgers.into_values() {
         ledger.commit(step, event);
     }
-    Ok(())
+    plans::run(step, event)
 }
 
 /// What is due now, as much as one tick does.

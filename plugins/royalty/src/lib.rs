@@ -1,8 +1,9 @@
 //! The books of a marketplace: whose money it is, from capture to payout, in double entry and integer minor units.
 //!
 //! Takes `checkout.money` (the totals of an order's money), `market.tick`, facts about payouts, and commands on payouts;
-//! gives journals that balance, holds that end by log time, payouts that distinct people approved, requests to Finance,
-//! and the statements of [`routes`](self). Positions are a pure function of totals, so any order of facts ends alike.
+//! gives journals that balance, holds that end by log time, payouts that distinct people approved, on request and on a
+//! schedule, requests to Finance,
+//! corrections that people make, and the statements of [`routes`](self). Positions are a pure function of totals, so any order of facts ends alike.
 //! Refuses commands by the codes of docs/formats/market.md; never refuses `checkout.money`: what cannot be posted is kept
 //! as a fault. Leaves to others what the totals are (checkout) and what providers do (connectors).
 #![cfg_attr(target_arch = "wasm32", no_std)]
@@ -14,6 +15,8 @@ mod approvals;
 mod balance;
 mod books;
 pub mod cascade;
+mod chain;
+mod correction;
 mod csv;
 mod faults;
 #[cfg(not(target_arch = "wasm32"))]
@@ -28,6 +31,7 @@ pub mod mutation;
 mod mutation;
 mod parties;
 mod payout;
+mod plans;
 mod position;
 mod provider;
 #[cfg(not(target_arch = "wasm32"))]
@@ -47,9 +51,10 @@ use tally_plugin::{Event, Manifest, Method, Plugin, Reject, Snapshot, State, Ste
 pub struct Royalty;
 
 /// Every table.
-const TABLES: [Table; 13] = [
+const TABLES: [Table; 16] = [
     balance::PARTIES,
     balance::SYSTEM,
+    correction::CORRECTIONS,
     faults::FAULTS,
     holds::HOLDS,
     journal::JOURNALS,
@@ -59,6 +64,8 @@ const TABLES: [Table; 13] = [
     parties::BLOCKED,
     payout::BY_PARTY,
     payout::PAYOUTS,
+    plans::DUE,
+    plans::PLANS,
     sale::SALES,
     settle::PROOFS,
 ];
@@ -77,18 +84,24 @@ impl Plugin for Royalty {
             .entity_type("payout")
             .effects("finance")
             .effects("payment")
-            // A tick moves what up to 32 orders held, of up to 128 parties together.
-            .limit("gas", 8_000_000)
+            // A tick moves what up to 32 orders held, of up to 128 parties together, and asks for 8 payouts.
+            .limit("effects", 8)
+            .limit("gas", 10_000_000)
             .limit("query_gas", 50_000_000)
-            .limit("writes", 512)
+            .limit("writes", 640)
             .table(settings::ROLES)
             .table(settings::SETTINGS)
-            .table(ledger::COUNT)
+            .table(chain::HEAD)
             .command("approve", Method::Post, "/payout/{id}/approve", "royalty.payout.approved")
             .command("block", Method::Post, "/party/block", "royalty.party.blocked")
+            .command("correct", Method::Post, "/correction", "royalty.correction.proposed")
+            .command("correct-approve", Method::Post, "/correction/{id}/approve", "royalty.correction.approved")
+            .command("correct-cancel", Method::Post, "/correction/{id}/cancel", "royalty.correction.canceled")
             .command("cancel", Method::Post, "/payout/{id}/cancel", "royalty.payout.canceled")
             .command("release", Method::Post, "/party/release", "royalty.party.released")
-            .command("request", Method::Post, "/payout", "royalty.payout.requested");
+            .command("request", Method::Post, "/payout", "royalty.payout.requested")
+            .command("schedule", Method::Post, "/schedule", "royalty.schedule.started")
+            .command("unschedule", Method::Post, "/schedule/end", "royalty.schedule.ended");
         let manifest = TABLES.into_iter().fold(manifest, Manifest::table);
         routes::declare(tally_market::once::declare(manifest))
     }
@@ -108,6 +121,11 @@ impl Plugin for Royalty {
             "royalty.payout.canceled" => payout::cancel(step, event),
             "royalty.party.blocked" => parties::block(step, event),
             "royalty.party.released" => parties::release(step, event),
+            "royalty.correction.proposed" => correction::propose(step, event),
+            "royalty.correction.approved" => correction::approve(step, event),
+            "royalty.correction.canceled" => correction::cancel(step, event),
+            "royalty.schedule.started" => plans::start(step, event),
+            "royalty.schedule.ended" => plans::end(step, event),
             // Nothing else is asked for.
             _ => Ok(()),
         }

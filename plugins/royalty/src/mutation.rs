@@ -37,6 +37,10 @@ pub enum Mutation {
     ReleaseTwice,
     /// A payout may be more than what there is.
     PayoutBeyondBalance,
+    /// A schedule's slot is used at every tick.
+    SlotTwice,
+    /// A correction may be of one side alone; the ledger behind it must stop it.
+    UnbalancedCorrection,
 }
 
 #[cfg(feature = "mutations")]

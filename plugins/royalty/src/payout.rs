@@ -1,6 +1,7 @@
 //! Payouts: what a party asks for, until it is asked of the provider.
 //!
-//! Takes `royalty.payout.requested` of the party itself, finance or an admin, and `royalty.payout.canceled`. The amount
+//! Takes `royalty.payout.requested` of the party itself, finance or an admin (or of a schedule), and
+//! `royalty.payout.canceled`. The amount
 //! leaves the party's balance in the same step, so that no two payouts share it. Refused: more than what is available
 //! (`exceeds`), a party that owes (`owes`) or is blocked (`state`), another state (`state`).
 
@@ -13,6 +14,7 @@ use tally_plugin::json::Object;
 use tally_plugin::record::{Reader, Writer};
 use tally_plugin::{Event, Key, Read, Reject, State, Step, Table};
 
+use crate::approvals::Approvals;
 use crate::balance::read;
 use crate::journal::{Account, Journal, Kind, Payee, Pocket, Side, System};
 use crate::ledger::Ledger;
@@ -63,8 +65,7 @@ pub(crate) struct Payout {
     pub(crate) state: Stage,
     /// How many must approve.
     pub(crate) needed: u64,
-    /// Who approved, and when by log time.
-    pub(crate) approvals: Vec<(String, u64)>,
+    pub(crate) approvals: Approvals,
     /// Log indices: asked for, paid (from then on), ended otherwise; 0 if it is not.
     pub(crate) requested: u64,
     pub(crate) paid: u64,
@@ -79,6 +80,31 @@ pub(crate) fn key(payout: &[u8; 32]) -> Key {
 }
 
 impl Payout {
+    /// One that the event at `requested` asks for.
+    pub(crate) fn asked(
+        party: &str,
+        currency: &str,
+        amount: u64,
+        account: &str,
+        initiator: &str,
+        requested: u64,
+    ) -> Self {
+        Self {
+            party: party.into(),
+            currency: currency.into(),
+            amount,
+            account: account.into(),
+            initiator: initiator.into(),
+            state: Stage::Requested,
+            needed: 0,
+            approvals: Approvals::default(),
+            requested,
+            paid: 0,
+            ended: 0,
+            part: 0,
+        }
+    }
+
     pub(crate) fn load(state: &mut impl Read, payout: &[u8; 32]) -> Option<Self> {
         read(state.get(&key(payout)).as_deref(), Self::decode)
     }
@@ -96,8 +122,7 @@ impl Payout {
     fn encode(&self) -> Vec<u8> {
         let row = Writer::new().u8(VERSION).text(&self.party).text(&self.currency).u64(self.amount).text(&self.account);
         let row = row.text(&self.initiator).u8(self.state as u8).u64(self.needed).u64(self.requested).u64(self.paid);
-        let row = row.u64(self.ended).u64(self.part);
-        self.approvals.iter().fold(row, |row, (principal, at)| row.text(principal).u64(*at)).finish()
+        self.approvals.encode(row.u64(self.ended).u64(self.part)).finish()
     }
 
     pub(crate) fn decode(row: &[u8]) -> Option<Self> {
@@ -111,26 +136,21 @@ impl Payout {
             initiator: row.text()?.into(),
             state: *Stage::ALL.get(usize::from(row.u8()?))?,
             needed: row.u64()?,
-            approvals: Vec::new(),
+            approvals: Approvals::default(),
             requested: row.u64()?,
             paid: row.u64()?,
             ended: row.u64()?,
             part: row.u64()?,
         };
-        while !row.is_empty() {
-            payout.approvals.push((row.text()?.into(), row.u64()?));
-        }
-        Some(payout)
+        payout.approvals = Approvals::decode(&mut row)?;
+        row.is_empty().then_some(payout)
     }
 
     pub(crate) fn to_json(&self, id: &[u8; 32]) -> Vec<u8> {
-        let approvals = self.approvals.iter().fold(tally_plugin::json::Array::new(), |array, (principal, at)| {
-            array.raw(&Object::new().text("approver", principal).number("at", *at).finish())
-        });
         Object::new()
             .text("account", &self.account)
             .number("amount", self.amount)
-            .raw("approvals", &approvals.finish())
+            .raw("approvals", &self.approvals.to_json())
             .text("currency", &self.currency)
             .text("initiator", &self.initiator)
             .number("needed", self.needed)
@@ -181,8 +201,8 @@ impl Payout {
 
 /// What a command on a payout leaves as its result.
 pub(crate) fn result(payout: &Payout, id: &[u8; 32]) -> Vec<u8> {
-    let approvals = u64::try_from(payout.approvals.len()).unwrap_or(u64::from(u8::MAX));
-    let object = Object::new().number("approvals", approvals).number("needed", payout.needed).hex("payout", id);
+    let object =
+        Object::new().number("approvals", payout.approvals.count()).number("needed", payout.needed).hex("payout", id);
     object.text("state", payout.state.name()).finish()
 }
 
@@ -192,8 +212,7 @@ pub(crate) fn request(step: &mut Step, event: &Event) -> Result<(), Reject> {
     let state = &mut step.state;
     state.get_many(&[settings::key(), ROLES.key().u64(0)]);
     let roles = Roles::load(state, ROLES);
-    let initiator = roles.principal(event, &body)?;
-    let mut payout = read_request(event, &body, initiator)?;
+    let mut payout = read_request(event, &body, &roles.principal(event, &body)?)?;
     let privileged = ["admins", "finance"].iter().any(|role| roles.has(role, &payout.initiator));
     if payout.initiator != payout.party && !privileged {
         return Err(FORBIDDEN);
@@ -202,12 +221,24 @@ pub(crate) fn request(step: &mut Step, event: &Event) -> Result<(), Reject> {
         return Ok(());
     }
     payout.needed = Settings::load(state).approvers(&payout.currency, payout.amount);
-    let mut ledger = Ledger::load(state, &payout.currency, [payout.party.as_str()]);
+    let ledger = Ledger::load(state, &payout.currency, [payout.party.as_str()]);
     check(state, &payout, &ledger)?;
     let avail = ledger.balance(&payout.party).pocket(Pocket::Avail);
     if payout.amount > avail && !mutation::is(Mutation::PayoutBeyondBalance) {
         return Err(EXCEEDS);
     }
+    let (id, payout) = open(step, event, ledger, payout)?;
+    once::leave(&mut step.state, event, &result(&payout, &id));
+    Ok(())
+}
+
+/// Takes the amount out of what is available, and asks the provider if nobody must approve.
+pub(crate) fn open(
+    step: &mut Step,
+    event: &Event,
+    mut ledger: Ledger,
+    mut payout: Payout,
+) -> Result<([u8; 32], Payout), Reject> {
     let id = step.id("payout");
     ledger.post(reserve(&payout, &id))?;
     ledger.commit(step, event);
@@ -217,25 +248,13 @@ pub(crate) fn request(step: &mut Step, event: &Event) -> Result<(), Reject> {
     let index = BY_PARTY.key().text(&payout.party).text(&payout.currency).u64(event.index()).id(&id);
     step.state.reindex(None, Some(&index));
     payout.store(&mut step.state, &id);
-    once::leave(&mut step.state, event, &result(&payout, &id));
-    Ok(())
+    Ok((id, payout))
 }
 
-fn read_request(event: &Event, body: &Body<'_>, initiator: String) -> Result<Payout, Reject> {
-    let payout = Payout {
-        party: body.text("party", TEXT_BYTES_MAX)?.into_owned(),
-        currency: body.currency("currency")?.into_owned(),
-        amount: body.number("amount")?,
-        account: body.text("account", ACCOUNT_BYTES_MAX)?.into_owned(),
-        initiator,
-        state: Stage::Requested,
-        needed: 0,
-        approvals: Vec::new(),
-        requested: event.index(),
-        paid: 0,
-        ended: 0,
-        part: 0,
-    };
+fn read_request(event: &Event, body: &Body<'_>, initiator: &str) -> Result<Payout, Reject> {
+    let (party, currency) = (body.text("party", TEXT_BYTES_MAX)?, body.currency("currency")?);
+    let (amount, account) = (body.number("amount")?, body.text("account", ACCOUNT_BYTES_MAX)?);
+    let payout = Payout::asked(&party, &currency, amount, &account, initiator, event.index());
     let fits = is_party(&payout.party) && is_party(&payout.account) && payout.amount > 0;
     let new = (event.entity_type(), event.entity_id()) == ("payout", "new");
     if fits && new { Ok(payout) } else { Err(MALFORMED) }

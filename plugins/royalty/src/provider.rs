@@ -1,7 +1,7 @@
 //! What the provider says of payouts: facts, and the answers to what was asked.
 //!
 //! Takes `payment.fact` and `effect.answered` of configured connectors; what is about other objects or other plugins changes
-//! nothing. Facts only raise the rank of a payout: `transit` 0, `paid` 1, `failed` 2. A fact that does not match its payout
+//! nothing. A fact of another provider, account or mode than the configuration names is refused (`forbidden`). Facts only raise the rank of a payout: `transit` 0, `paid` 1, `failed` 2. A fact that does not match its payout
 //! is a fault, and posts nothing.
 
 use tally_market::codes::{FORBIDDEN, MALFORMED};
@@ -13,7 +13,7 @@ use crate::journal::{Account, Journal, Kind, Payee, Side, System};
 use crate::ledger::Ledger;
 use crate::mutation::{self, Mutation};
 use crate::payout::{Payout, Stage};
-use crate::settings::ROLES;
+use crate::settings::{ROLES, Settings, Source};
 use crate::{faults, settle};
 
 const FACT: [&str; 13] = [
@@ -91,6 +91,9 @@ fn fact(step: &mut Step, event: &Event, json: Json<'_>) -> Result<(), Reject> {
         return Ok(());
     }
     let body = Body::within(json, &FACT)?;
+    if Source::read(&body)? != Settings::load(&mut step.state).source {
+        return Err(FORBIDDEN);
+    }
     let text = body.optional_text("payout", 64)?;
     let (state, amount, currency) = (body.text("state", 16)?, body.number("amount")?, body.currency("currency")?);
     let told = match &*state {

@@ -58,8 +58,7 @@ pub(crate) struct Sale {
     due: u64,
     /// Where it stands among the holds; 0 if it does not.
     pub(crate) queued: u64,
-    /// What Finance was asked for: the journal of the capture, and the digest of the proof's content.
-    pub(crate) settlement: Option<([u8; 32], [u8; 32])>,
+    pub(crate) settlement: Option<settle::Asked>,
     pub(crate) shares: Vec<Share>,
 }
 
@@ -108,8 +107,8 @@ fn follow(step: &mut Step, event: &Event) -> Result<(), Reject> {
     let ids = ledger.commit(step, event);
     sale.requeue(&mut step.state, &order, event.sequenced_at());
     if let Some((journal, id)) = capture.zip(ids.first()).filter(|_| settings.settle && sale.settlement.is_none()) {
-        let digest = settle::ask(step, &order, id, &sale.currency, told.totals.captured, &journal);
-        sale.settlement = Some((*id, digest));
+        let asked = settle::ask(step, &order, id, &sale.currency, told.totals.captured, &journal);
+        sale.settlement = Some(asked);
     }
     step.state.set(&key(&order), sale.encode());
     Ok(())
@@ -210,7 +209,7 @@ impl Sale {
         let row = Writer::new().u8(VERSION).text(&self.currency).text(&self.owner).text(&self.sku).u64(self.version);
         let row = row.u64(captured).u64(refunded).u64(dispute_open).u64(dispute_lost).u64(self.due).u64(self.queued);
         let row = match &self.settlement {
-            Some((journal, digest)) => row.u8(1).id(journal).id(digest),
+            Some(asked) => row.u8(1).id(&asked.journal).id(&asked.content).id(&asked.body),
             None => row.u8(0),
         };
         let shares = self.shares.iter().fold(row, |row, share| {
@@ -227,7 +226,10 @@ impl Sale {
         let totals =
             Totals { captured: row.u64()?, refunded: row.u64()?, dispute_open: row.u64()?, dispute_lost: row.u64()? };
         let (due, queued) = (row.u64()?, row.u64()?);
-        let settlement = if row.u8()? == 1 { Some((row.id()?, row.id()?)) } else { None };
+        let settlement = match row.u8()? {
+            1 => Some(settle::Asked { journal: row.id()?, content: row.id()?, body: row.id()? }),
+            _ => None,
+        };
         let mut shares = Vec::new();
         while !row.is_empty() {
             let (party, weight, share) = (row.text()?.into(), row.u64()?, row.u64()?);

@@ -20,10 +20,6 @@ use tally_royalty::mutation::{self, Mutation};
 const PARTIES: [&str; 4] = ["agent:a", "b", "house", "third"];
 const STATES: [&str; 3] = ["transit", "paid", "failed"];
 
-fn cases() -> u32 {
-    std::env::var("TALLY_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000)
-}
-
 #[derive(Clone, Debug)]
 enum Act {
     Capture(usize),
@@ -38,6 +34,11 @@ enum Act {
     Cancel(usize, usize),
     Fact(usize, usize),
     Refused(usize),
+    /// By finance, party.
+    Schedule(bool, usize),
+    Unschedule(usize),
+    /// Party, whether it gets, amount, whether the lines balance.
+    Correct(usize, bool, u64, bool),
 }
 
 #[derive(Clone, Debug)]
@@ -88,6 +89,10 @@ fn acts() -> impl Strategy<Value = Act> {
         1 => (0usize..4, 0usize..4).prop_map(|(p, w)| Act::Cancel(p, w)),
         5 => (0usize..4, 0usize..3).prop_map(|(p, s)| Act::Fact(p, s)),
         1 => (0usize..4).prop_map(Act::Refused),
+        3 => (any::<bool>(), 0usize..4).prop_map(|(f, p)| Act::Schedule(f, p)),
+        1 => (0usize..4).prop_map(Act::Unschedule),
+        2 => (0usize..4, any::<bool>(), 1u64..2_000, prop::bool::weighted(0.8))
+            .prop_map(|(party, gives, amount, fits)| Act::Correct(party, gives, amount, fits)),
     ]
 }
 
@@ -177,9 +182,17 @@ impl Run<'_> {
             }
             Act::Tick(seconds) => {
                 self.books.now += seconds * SECOND;
-                let verdict = self.books.tick().verdict;
-                self.model.tick(self.books.now);
-                if verdict == Verdict::Accepted { Ok(()) } else { fail(format!("a tick: {verdict:?}")) }
+                self.tick()
+            }
+            Act::Schedule(by_finance, party) => {
+                let (party, now) = (PARTIES[party], self.books.now);
+                let initiator = if by_finance { "fin" } else { party };
+                same(self.model.schedule(initiator, party, now), self.books.schedule(initiator, party).map(drop))
+            }
+            Act::Correct(party, gives, amount, fits) => self.correct(PARTIES[party], gives, amount, fits),
+            Act::Unschedule(party) => {
+                let party = PARTIES[party];
+                same(self.model.unschedule(party), self.books.unschedule(party, party).map(drop))
             }
             Act::Request(by_finance, party, per_mille) => self.request(by_finance, PARTIES[party], per_mille),
             Act::Approve(at, who) => {
@@ -217,6 +230,57 @@ impl Run<'_> {
                 if verdict == Verdict::Accepted { Ok(()) } else { fail(format!("a refusal: {verdict:?}")) }
             }
         }
+    }
+
+    /// A correction, approved by two at once; one that does not balance leaves nothing.
+    fn correct(&mut self, party: &str, gives: bool, amount: u64, fits: bool) -> Checked {
+        let (to_loss, to_party) = if gives { ("debit", "credit") } else { ("credit", "debit") };
+        let other = if fits { amount } else { amount + 1 };
+        let lines =
+            json!([common::line(to_loss, "loss", other), common::line(to_party, &format!("avail/{party}"), amount),]);
+        let before = self.books.host.host().state.clone();
+        let proposed = self.books.propose("root", &lines);
+        if !fits {
+            let unchanged = before == self.books.host.host().state;
+            return if unchanged {
+                same(Err("ledger_imbalance"), proposed.map(drop))
+            } else {
+                fail("it left something")
+            };
+        }
+        let expected = self.model.correct(party, gives, amount);
+        let Ok(id) = proposed else { return same(expected, proposed.map(drop)) };
+        same(expected, Ok(()))?;
+        let needed = if amount >= 1_000 { 2 } else { 1 };
+        for who in ["ann", "bob"].into_iter().take(needed) {
+            same(Ok(()), self.books.confirm(who, &id).map(drop))?;
+        }
+        same(Err("state"), self.books.confirm("fin", &id).map(drop))
+    }
+
+    /// Ends holds, and asks for what is scheduled.
+    fn tick(&mut self) -> Checked {
+        let outcome = self.books.tick();
+        if outcome.verdict != Verdict::Accepted {
+            return fail(format!("a tick: {:?}", outcome.verdict));
+        }
+        let before = self.model.payouts.len();
+        self.model.tick(self.books.now);
+        let asked = self.books.asked_for();
+        let scheduled = &mut self.model.payouts[before..];
+        let expected: Vec<_> = scheduled.iter().map(|payout| (payout.party.clone(), payout.amount)).collect();
+        let shown: Vec<_> = asked.iter().map(|(_, party, amount)| (party.clone(), *amount)).collect();
+        if shown != expected {
+            return fail(format!("a tick asks for {shown:?}, and not {expected:?}"));
+        }
+        let sent = scheduled.iter().filter(|payout| payout.stage == Stage::Released).count();
+        if outcome.effects.len() != sent {
+            return fail("a scheduled payout is sent exactly when nobody must approve it");
+        }
+        for (payout, (id, ..)) in scheduled.iter_mut().zip(asked) {
+            payout.id = id;
+        }
+        Ok(())
     }
 
     fn request(&mut self, by_finance: bool, party: &str, per_mille: u64) -> Checked {
@@ -273,6 +337,9 @@ fn whole_run(case: &Case) -> Checked {
     }
     let (journals, accounts) = (run.books.journals(), run.books.accounts());
     prop_assert_eq!(replay(&journals), accounts, "journals do not add up to the books");
+    if !run.books.replays_equal() {
+        return fail("the same log gives another state");
+    }
     second_delivery(&run)
 }
 
@@ -297,6 +364,7 @@ fn adds_up(books: &mut Books, party: &str) -> Checked {
     let number = |a: &str, b: &str| statement[a][b].as_i64().expect("a number");
     prop_assert_eq!(sum("amount"), number("closing", "balance"));
     let worth = number("totals", "sales") + number("totals", "reversals") - number("totals", "paid");
+    let worth = worth + number("totals", "corrections");
     prop_assert_eq!(worth - number("pending", "amount"), number("closing", "balance"));
     let listed = statement["pending"]["payouts"].as_array().expect("a list").iter();
     prop_assert_eq!(
@@ -345,7 +413,8 @@ fn second_delivery(run: &Run<'_>) -> Checked {
 
 #[test]
 fn the_books_are_what_a_second_program_makes_of_the_same_facts() {
-    let mut runner = TestRunner::new(Config { cases: cases(), failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: common::cases(1_000), failure_persistence: None, ..Config::default() });
     runner.run(&case(), |case| whole_run(&case)).expect("the laws hold");
 }
 
@@ -367,6 +436,8 @@ fn every_way_to_be_wrong_is_noticed() {
         Mutation::ApproverCountsTwice,
         Mutation::ReleaseTwice,
         Mutation::PayoutBeyondBalance,
+        Mutation::SlotTwice,
+        Mutation::UnbalancedCorrection,
     ] {
         let config = Config { cases: 20_000, max_shrink_iters: 0, failure_persistence: None, ..Config::default() };
         let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
@@ -378,7 +449,7 @@ fn every_way_to_be_wrong_is_noticed() {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: cases(), ..Config::default() })]
+    #![proptest_config(Config { cases: common::cases(1_000), ..Config::default() })]
 
     #[test]
     fn shares_add_up_for_every_price_and_rule_and_each_sale_has_one_line_per_beneficiary(

@@ -144,7 +144,7 @@ fn a_refund_after_a_payout_is_a_debt_that_later_sales_repay_first() {
     let amounts: Vec<i64> =
         statement["rows"].as_array().unwrap().iter().map(|row| row["amount"].as_i64().unwrap()).collect();
     assert_eq!(amounts, [90, 0, -90, 0, -90, 100]);
-    assert_eq!(statement["totals"], json!({"fees": 0, "paid": 90, "reversals": -90, "sales": 190}));
+    assert_eq!(statement["totals"], json!({"corrections": 0, "fees": 0, "paid": 90, "reversals": -90, "sales": 190}));
 }
 
 #[test]
@@ -218,6 +218,49 @@ fn facts_are_taken_from_the_connector_alone_and_must_match() {
     assert_eq!(books.accounts(), reserved);
     assert_eq!(books.faults(), ["payout_mismatch", "payout_unknown", "payout_not_asked"]);
     assert_eq!(before["psp"], reserved["psp"]);
+}
+
+#[test]
+fn a_fact_of_another_provider_account_or_mode_is_refused_and_pays_nothing() {
+    let mut books = rich();
+    let id = books.request("payee", "payee", 50).expect("a payout");
+    let before = books.accounts();
+    let good = common::payout_fact(&id, 50, "paid");
+    for (name, wrong, code) in [
+        ("provider", json!("another"), "forbidden"),
+        ("account", json!("acct_1"), "forbidden"),
+        ("livemode", json!(true), "forbidden"),
+        ("provider", json!(null), "malformed"),
+        ("account", json!(7), "malformed"),
+        ("livemode", json!("false"), "malformed"),
+    ] {
+        let mut fact = good.clone();
+        fact[name] = wrong;
+        let event = TestEvent::new("payment.fact", "payment", "tr_1", fact.to_string()).by(PAYMENT);
+        assert_eq!(books.send(event).verdict, Verdict::Rejected(code.into()), "{name}");
+        // One such fact spoils the whole answer.
+        let answer = json!({"facts": [good, fact]});
+        let verdict = books.answer(PAYMENT, "payment", &id, "done", &answer).verdict;
+        assert_eq!(verdict, Verdict::Rejected(code.into()), "{name}");
+    }
+    assert_eq!((books.accounts(), books.faults().len()), (before, 0));
+    books.fact(&id, 50, "paid");
+    assert_eq!(books.account("psp"), 10_450);
+}
+
+#[test]
+fn a_configuration_without_its_source_of_facts_is_refused() {
+    for name in ["account", "livemode", "provider"] {
+        for wrong in [json!(null), json!(""), json!("x".repeat(65))] {
+            let mut config = common::config();
+            config[name] = wrong;
+            let end = Books::new().host.init(config.to_string().as_bytes());
+            assert_eq!(end, Err("malformed".into()), "{name}");
+        }
+        let mut config = common::config();
+        config.as_object_mut().expect("members").remove(name);
+        assert_eq!(Books::new().host.init(config.to_string().as_bytes()), Err("malformed".into()), "{name}");
+    }
 }
 
 #[test]

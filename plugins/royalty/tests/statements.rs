@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Books, CURRENCY, FINANCE, Order, replay};
+use common::{Books, CURRENCY, EFFECT, FINANCE, Order, replay, sha256};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tally_market::hex;
 use tally_plugin::json::Json;
-use tally_plugin::test_host::{Host, Limits, Mode, TestEvent, Verdict};
+use tally_plugin::test_host::{TestEvent, Verdict};
 use tally_royalty::reconcile::{Code, Record, reconcile};
 
 fn traded() -> (Books, Order) {
@@ -56,7 +56,7 @@ fn a_statement_opens_moves_and_closes_and_a_refund_is_a_negative_line() {
         (&json!(-270), &json!(-300), &json!("reverse/cascade-1"))
     );
     assert_eq!(statement["closing"], json!({"avail": 580, "balance": 580, "held": 0, "lock": 0, "owed": 0}));
-    assert_eq!(statement["totals"], json!({"fees": 70, "paid": 0, "reversals": -270, "sales": 900}));
+    assert_eq!(statement["totals"], json!({"corrections": 0, "fees": 70, "paid": 0, "reversals": -270, "sales": 900}));
     assert_eq!((&statement["pending"]["amount"], &statement["debt"]), (&json!(50), &json!(0)));
     // A range of the log: what was before is the opening.
     let refund = row(2)["index"].to_string();
@@ -167,56 +167,136 @@ fn finance_is_asked_once_for_each_sale_and_its_digest_is_of_the_content() {
     }
 }
 
-/// SHA-256, as a plugin on a host would compute it.
-fn sha256(data: &[u8]) -> [u8; 32] {
-    let mut host = Host::new(Limits::default(), Vec::new(), Vec::new());
-    host.enter(Mode::Query);
-    host.sha256(data).expect("a digest")
+/// What Finance signs about a settlement (docs/formats/settlement.md).
+fn statement_of(asked: &Value, ts: &str) -> Value {
+    json!({
+        "amount": asked["amount"], "currency": asked["currency"], "effect": hex::encode(&EFFECT),
+        "journal": asked["journal"], "order": asked["order"], "proof_sha256": asked["proof_sha256"],
+        "settlement_sha256": hex::encode(&sha256(asked.to_string().as_bytes())), "signer_kid": "finance-ed25519-1",
+        "ts": ts,
+    })
+}
+
+/// The connector's answer to a settlement, with a text as what was signed.
+fn result_of(asked: &Value, message: &str, ts: &str) -> Value {
+    json!({
+        "amount": asked["amount"], "currency": asked["currency"], "journal": asked["journal"], "order": asked["order"],
+        "proof": {
+            "canonical_message": message, "signature": format!("{}==", "A".repeat(86)),
+            "signer_kid": "finance-ed25519-1", "ts": ts,
+        },
+    })
+}
+
+const TS: &str = "2026-01-02T03:04:05.000000Z";
+
+/// Two sales, and what Finance was asked for each.
+fn asked() -> (Books, [Value; 2]) {
+    let mut books = Books::new();
+    let asked = [1, 2].map(|id| {
+        let outcome = books.money(&Order::new(id, &[("owner", 900), ("house", 100)]), [1_000, 0, 0, 0]);
+        serde_json::from_slice(&outcome.effects[0].body).unwrap()
+    });
+    (books, asked)
+}
+
+fn answered(books: &mut Books, asked: &Value, result: &Value) -> Verdict {
+    books.answer(FINANCE, "finance", asked["order"].as_str().unwrap(), "done", result).verdict
 }
 
 #[test]
 fn a_proof_of_another_order_amount_or_content_is_refused_and_the_first_one_stays() {
-    let mut books = Books::new();
-    let [order, other] = [1, 2].map(|id| Order::new(id, &[("owner", 900), ("house", 100)]));
-    let [asked, of_other] = [&order, &other].map(|order| {
-        let outcome = books.money(order, [1_000, 0, 0, 0]);
-        serde_json::from_slice::<Value>(&outcome.effects[0].body).unwrap()
-    });
-    let message = |asked: &Value| {
-        let mut content = asked.clone();
-        content.as_object_mut().unwrap().retain(|name, _| name != "op" && name != "proof_sha256");
-        content.to_string()
-    };
-    let result = |message: &str, ts: u64| {
-        json!({
-            "amount": 1_000, "currency": CURRENCY, "journal": asked["journal"], "order": order.hex(),
-            "proof": {"canonical_message": message, "signature": "c2ln", "signer_kid": "kid", "ts": ts},
-        })
-    };
-    let answer =
-        |books: &mut Books, result: &Value| books.answer(FINANCE, "finance", &order.hex(), "done", result).verdict;
-    let good = result(&message(&asked), 7);
+    let (mut books, [asked, of_other]) = asked();
+    let good = result_of(&asked, &statement_of(&asked, TS).to_string(), TS);
     for (name, wrong) in [
         ("amount", json!(999)),
-        ("order", json!(other.hex())),
+        ("order", of_other["order"].clone()),
         ("journal", of_other["journal"].clone()),
         ("currency", json!("USD")),
     ] {
         let mut result = good.clone();
         result[name] = wrong;
-        assert_eq!(answer(&mut books, &result), Verdict::Rejected("proof".into()), "{name}");
+        assert_eq!(answered(&mut books, &asked, &result), Verdict::Rejected("proof".into()), "{name}");
     }
-    let foreign = result(&message(&of_other), 7);
-    assert_eq!(answer(&mut books, &foreign), Verdict::Rejected("proof".into()));
+    let foreign = result_of(&asked, &statement_of(&of_other, TS).to_string(), TS);
+    assert_eq!(answered(&mut books, &asked, &foreign), Verdict::Rejected("proof".into()));
+    let order = asked["order"].as_str().unwrap().to_owned();
     assert_eq!(
-        books.answer(common::PAYMENT, "finance", &order.hex(), "done", &good).verdict,
+        books.answer(common::PAYMENT, "finance", &order, "done", &good).verdict,
         Verdict::Rejected("forbidden".into())
     );
-    assert_eq!(answer(&mut books, &good), Verdict::Accepted);
+    assert_eq!(answered(&mut books, &asked, &good), Verdict::Accepted);
     // Finance retried later: another time, the same content.
-    assert_eq!(answer(&mut books, &result(&message(&asked), 8)), Verdict::Accepted);
+    let later = "2026-01-02T03:04:06.000000Z";
+    let again = result_of(&asked, &statement_of(&asked, later).to_string(), later);
+    assert_eq!(answered(&mut books, &asked, &again), Verdict::Accepted);
     let (_, journal) = books.ask("journal", &json!({"id": asked["journal"]}), Some(("x", "finance")));
     assert_eq!(journal["proof"]["proof"], good["proof"]);
+}
+
+#[test]
+fn a_statement_with_one_member_wrong_absent_or_too_many_proves_nothing() {
+    let (mut books, [asked, _]) = asked();
+    let good = statement_of(&asked, TS);
+    let mut refused = |message: &str, why: &str| {
+        let verdict = answered(&mut books, &asked, &result_of(&asked, message, TS));
+        assert_eq!(verdict, Verdict::Rejected("proof".into()), "{why}");
+    };
+    for (name, value) in good.as_object().unwrap() {
+        let wrongs = match value {
+            Value::Number(_) => vec![json!(1_001), json!("1000"), json!(null)],
+            other => {
+                let text = other.as_str().unwrap();
+                let first = if text.starts_with('0') { '1' } else { '0' };
+                vec![json!(format!("{first}{}", &text[1..])), json!(""), json!(7)]
+            }
+        };
+        for wrong in wrongs {
+            let mut statement = good.clone();
+            statement[name] = wrong;
+            refused(&statement.to_string(), name);
+        }
+        let mut less = good.clone();
+        less.as_object_mut().unwrap().remove(name);
+        refused(&less.to_string(), name);
+        // The same member twice.
+        let text = good.to_string();
+        let member = format!("{}:{value},", json!(name));
+        refused(&text.replacen('{', &format!("{{{member}"), 1), name);
+    }
+    let mut more = good.clone();
+    more["zone"] = json!("eu");
+    refused(&more.to_string(), "a member that nobody knows");
+    let text = good.to_string();
+    for (from, to) in [("{", "{ "), (":1000", ":1e3"), (":1000", ":1000.0"), ("EUR", "\\u0045UR")] {
+        assert!(text.contains(from));
+        refused(&text.replacen(from, to, 1), "not canonical");
+    }
+    for wrong in ["[]", "7", "not JSON", "{}"] {
+        refused(wrong, "no statement");
+    }
+}
+
+#[test]
+fn a_proof_that_lacks_a_member_or_is_too_long_is_refused() {
+    let (mut books, [asked, _]) = asked();
+    let good = result_of(&asked, &statement_of(&asked, TS).to_string(), TS);
+    for name in ["canonical_message", "signature", "signer_kid", "ts"] {
+        for wrong in [json!(7), json!(""), json!("x".repeat(5_000))] {
+            let mut result = good.clone();
+            result["proof"][name] = wrong;
+            assert_eq!(answered(&mut books, &asked, &result), Verdict::Rejected("malformed".into()), "{name}");
+        }
+        let mut result = good.clone();
+        result["proof"].as_object_mut().unwrap().remove(name);
+        assert_eq!(answered(&mut books, &asked, &result), Verdict::Rejected("malformed".into()), "{name}");
+    }
+    for (name, wrong) in [("signature", "c2ln"), ("signer_kid", "finance-ed25519-2"), ("ts", "2026-01-02T03:04:06Z")] {
+        let mut result = good.clone();
+        result["proof"][name] = json!(wrong);
+        assert_eq!(answered(&mut books, &asked, &result), Verdict::Rejected("proof".into()), "{name}");
+    }
+    assert_eq!(answered(&mut books, &asked, &good), Verdict::Accepted);
 }
 
 #[test]
@@ -378,6 +458,8 @@ proptest! {
         kind in prop::sample::select(vec![
             "checkout.money", "market.tick", "payment.fact", "effect.answered", "royalty.payout.requested",
             "royalty.payout.approved", "royalty.payout.canceled", "royalty.party.blocked", "royalty.party.released",
+            "royalty.schedule.started", "royalty.schedule.ended", "royalty.correction.proposed",
+            "royalty.correction.approved", "royalty.correction.canceled",
         ]),
         agent in 1u8..4,
         derived in any::<bool>(),

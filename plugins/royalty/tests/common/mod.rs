@@ -5,17 +5,29 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tally_market::{agent_text, hex};
-use tally_plugin::test_host::{Limits, Outcome, TestEvent, TestHost, Verdict};
+use tally_plugin::test_host::{Host, Limits, Mode, Outcome, TestEvent, TestHost, Verdict};
 use tally_royalty::Royalty;
 
 pub(crate) const GATEWAY: u8 = 1;
 pub(crate) const PAYMENT: u8 = 2;
 pub(crate) const FINANCE: u8 = 3;
+/// Ours at the provider.
+pub(crate) const ACCOUNT: &str = "acct_platform";
 pub(crate) const CURRENCY: &str = "EUR";
 pub(crate) const HOLD_S: u64 = 100;
 pub(crate) const APPROVAL_S: u64 = 50;
+/// Of the schedule: how often, and the least that is paid out.
+pub(crate) const EVERY_S: u64 = 70;
+pub(crate) const FROM: u64 = 10;
 pub(crate) const START: u64 = 1_763_762_905_000_000;
 pub(crate) const SECOND: u64 = 1_000_000;
+/// The effect that answers are to.
+pub(crate) const EFFECT: [u8; 32] = [9; 32];
+
+/// How many runs a property has: what `TALLY_CASES` says, or so many.
+pub(crate) fn cases(default: u32) -> u32 {
+    std::env::var("TALLY_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 /// One approver from 100 on, two from 1,000 on.
 pub(crate) fn config() -> Value {
@@ -27,8 +39,15 @@ pub(crate) fn config() -> Value {
         "approvals": [
             {"count": 1, "currency": CURRENCY, "from": 100}, {"count": 2, "currency": CURRENCY, "from": 1_000}
         ],
-        "approval_s": APPROVAL_S, "hold_s": HOLD_S, "settle": true,
+        "account": ACCOUNT, "approval_s": APPROVAL_S, "hold_s": HOLD_S, "livemode": false, "provider": "test",
+        "schedule": [{"currency": CURRENCY, "every_s": EVERY_S, "from": FROM}], "settle": true,
     })
+}
+
+fn opened(config: &Value) -> TestHost<Royalty> {
+    let mut host = TestHost::with_limits(Limits { writes: 640, effects: 8, ..Limits::default() });
+    host.init(config.to_string().as_bytes()).expect("a configuration");
+    host
 }
 
 /// An order: id, and shares by party.
@@ -72,6 +91,8 @@ pub(crate) struct Books {
     pub(crate) index: u64,
     /// Log time in microseconds.
     pub(crate) now: u64,
+    config: Value,
+    log: Vec<TestEvent>,
 }
 
 impl Books {
@@ -80,17 +101,27 @@ impl Books {
     }
 
     pub(crate) fn with(config: &Value) -> Self {
-        let mut host = TestHost::with_limits(Limits { writes: 512, ..Limits::default() });
-        host.init(config.to_string().as_bytes()).expect("a configuration");
-        Self { host, index: 1, now: START }
+        let host = opened(config);
+        Self { host, index: 1, now: START, config: config.clone(), log: Vec::new() }
     }
 
     pub(crate) fn send(&mut self, event: TestEvent) -> Outcome {
         let event = TestEvent { index: self.index, sequence: self.index, sequenced_at: self.now, ..event };
         self.index += 1;
+        self.log.push(event.clone());
         self.host.host_mut().push(event.record());
         self.host.run();
         self.host.host().outcomes.last().expect("an outcome").clone()
+    }
+
+    /// Whether the same log gives the same outcomes and the same state to a second host.
+    pub(crate) fn replays_equal(&self) -> bool {
+        let mut host = opened(&self.config);
+        for event in &self.log {
+            host.host_mut().push(event.record());
+            host.run();
+        }
+        host.host().outcomes == self.host.host().outcomes && host.host().state == self.host.host().state
     }
 
     /// What checkout emits.
@@ -155,6 +186,51 @@ impl Books {
         self.command(actor, "royalty.payout.canceled", id, json!({"reason": "because"}))
     }
 
+    pub(crate) fn schedule(&mut self, actor: &str, party: &str) -> Result<Outcome, String> {
+        let body = json!({"account": "acct_1", "currency": CURRENCY, "party": party});
+        self.command(actor, "royalty.schedule.started", "new", body)
+    }
+
+    /// Proposes a journal; gives the correction's id.
+    pub(crate) fn propose(&mut self, actor: &str, lines: &Value) -> Result<String, String> {
+        let body = json!({"currency": CURRENCY, "lines": lines, "reason": "a fee of the provider"});
+        self.command(actor, "royalty.correction.proposed", "new", body)?;
+        Ok(self.result()["correction"].as_str().expect("an id").into())
+    }
+
+    pub(crate) fn confirm(&mut self, actor: &str, id: &str) -> Result<Outcome, String> {
+        self.command(actor, "royalty.correction.approved", id, json!({}))
+    }
+
+    pub(crate) fn withdraw(&mut self, actor: &str, id: &str) -> Result<Outcome, String> {
+        self.command(actor, "royalty.correction.canceled", id, json!({"reason": "a mistake"}))
+    }
+
+    pub(crate) fn unschedule(&mut self, actor: &str, party: &str) -> Result<Outcome, String> {
+        let body = json!({"currency": CURRENCY, "party": party, "reason": "because"});
+        self.command(actor, "royalty.schedule.ended", "new", body)
+    }
+
+    /// To the next moment at which schedules are due.
+    pub(crate) fn to_slot(&mut self) {
+        let every = EVERY_S * SECOND;
+        self.now = (self.now / every + 1) * every;
+    }
+
+    /// What the event before asked for: payout, party and amount.
+    pub(crate) fn asked_for(&mut self) -> Vec<(String, String, u64)> {
+        let range = json!({"from": (self.index - 1).to_string(), "to": self.index.to_string()});
+        let journals = self.pages("journals", "rows", &range);
+        let requests = journals.iter().filter(|journal| journal["kind"] == "payout_requested");
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        let request = |journal: &Value| {
+            let line = &journal["lines"][0];
+            let party = text(&line["account"]).strip_prefix("avail/").expect("of a party").to_owned();
+            (text(&journal["payout"]), party, line["amount"].as_u64().expect("an amount"))
+        };
+        requests.map(request).collect()
+    }
+
     /// The result of the last event.
     pub(crate) fn result(&mut self) -> Value {
         let index = (self.index - 1).to_string();
@@ -167,7 +243,7 @@ impl Books {
     }
 
     pub(crate) fn answer(&mut self, agent: u8, kind: &str, suffix: &str, status: &str, result: &Value) -> Outcome {
-        let effect = hex::encode(&[9; 32]);
+        let effect = hex::encode(&EFFECT);
         let body = json!({
             "effect": effect, "kind": kind, "plugin": "royalty", "result": result, "status": status, "suffix": suffix
         });
@@ -233,9 +309,21 @@ impl Books {
 
 pub(crate) fn payout_fact(payout: &str, amount: u64, state: &str) -> Value {
     json!({
-        "account": "acct_1", "amount": amount, "currency": CURRENCY, "id": "tr_1", "livemode": false, "object": "payout",
+        "account": ACCOUNT, "amount": amount, "currency": CURRENCY, "id": "tr_1", "livemode": false, "object": "payout",
         "payout": payout, "provider": "test", "state": state,
     })
+}
+
+/// A line of a correction.
+pub(crate) fn line(side: &str, account: &str, amount: u64) -> Value {
+    json!({"account": account, "amount": amount, "side": side})
+}
+
+/// SHA-256, as a plugin on a host would compute it.
+pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut host = Host::new(Limits::default(), Vec::new(), Vec::new());
+    host.enter(Mode::Query);
+    host.sha256(data).expect("a digest")
 }
 
 /// Adds up the lines of journals: debit balances by account.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{APPROVAL_S, HOLD_S, Order, SECOND, Totals};
+use crate::common::{APPROVAL_S, EVERY_S, FROM, HOLD_S, Order, SECOND, Totals};
 
 /// `reverse/cascade-1`, from its definition: join the two lightest, divide by rounding halves up to the left.
 pub(crate) fn cascade(shares: &[u64], total: u64) -> Vec<u64> {
@@ -148,6 +148,11 @@ struct Lot {
     due: Option<u64>,
 }
 
+fn slot_after(now: u64) -> u64 {
+    let every = EVERY_S * SECOND;
+    (now / every + 1) * every
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) orders: Vec<(Order, Facts)>,
@@ -157,6 +162,10 @@ pub(crate) struct Model {
     /// By id in hexadecimal.
     lots: BTreeMap<String, Lot>,
     pub(crate) payouts: Vec<Payout>,
+    /// By party: who started the schedule, and when it pays next.
+    plans: BTreeMap<String, (String, u64)>,
+    /// What corrections gave to parties, less what they took; all of it from `loss`.
+    corrections: BTreeMap<String, i64>,
 }
 
 impl Model {
@@ -216,6 +225,53 @@ impl Model {
                 pockets.avail += released;
             }
         }
+        self.run_plans(now);
+    }
+
+    /// At most once for each multiple of the time between two payouts.
+    fn run_plans(&mut self, now: u64) {
+        let mut due: Vec<(u64, String, String)> = Vec::new();
+        for (party, (initiator, next)) in &mut self.plans {
+            if *next <= now {
+                due.push((*next, party.clone(), initiator.clone()));
+                *next = slot_after(now);
+            }
+        }
+        due.sort();
+        for (_, party, initiator) in due {
+            let amount = self.parties.entry(party.clone()).or_default().avail;
+            if amount >= FROM {
+                // Who owes has nothing available, and is refused.
+                let _ = self.request(&initiator, &party, amount, "");
+            }
+        }
+    }
+
+    /// A correction between a party and `loss`, approved by all it needs.
+    pub(crate) fn correct(&mut self, party: &str, gives: bool, amount: u64) -> Result<(), &'static str> {
+        let pockets = self.parties.entry(party.into()).or_default();
+        if gives && pockets.owed > 0 {
+            return Err("owes");
+        }
+        if !gives && amount > pockets.avail {
+            return Err("exceeds");
+        }
+        let signed = i64::try_from(amount).expect("a value of the model");
+        pockets.avail = if gives { pockets.avail + amount } else { pockets.avail - amount };
+        *self.corrections.entry(party.into()).or_default() += if gives { signed } else { -signed };
+        Ok(())
+    }
+
+    pub(crate) fn schedule(&mut self, initiator: &str, party: &str, now: u64) -> Result<(), &'static str> {
+        if self.plans.contains_key(party) {
+            return Err("state");
+        }
+        self.plans.insert(party.into(), (initiator.into(), slot_after(now)));
+        Ok(())
+    }
+
+    pub(crate) fn unschedule(&mut self, party: &str) -> Result<(), &'static str> {
+        self.plans.remove(party).map(drop).ok_or("state")
     }
 
     pub(crate) fn request(&mut self, initiator: &str, party: &str, amount: u64, id: &str) -> Result<(), &'static str> {
@@ -328,6 +384,7 @@ impl Model {
                 add(format!("lock/{party}"), -signed(lock));
             }
         }
+        add("loss".into(), self.corrections.values().sum());
         for payout in &self.payouts {
             if payout.stage == Stage::Paid {
                 add("psp".into(), -signed(payout.amount));
@@ -337,7 +394,8 @@ impl Model {
         }
         for (party, Party { held, avail, owed }) in &self.parties {
             let out = self.payouts_of(party, &PENDING) + self.payouts_of(party, &[Stage::Paid]);
-            let from_facts = worth.get(party).copied().unwrap_or(0) - signed(out);
+            let corrected = self.corrections.get(party).copied().unwrap_or(0);
+            let from_facts = worth.get(party).copied().unwrap_or(0) + corrected - signed(out);
             assert_eq!(signed(*held) + signed(*avail) - signed(*owed), from_facts, "the model of {party}");
             add(format!("held/{party}"), -signed(*held));
             add(format!("avail/{party}"), -signed(*avail));
