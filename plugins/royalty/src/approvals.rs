@@ -1,8 +1,9 @@
 //! Approvals: what moves money by somebody's wish is done once enough distinct people have approved it, and once only.
 //!
-//! Takes `royalty.payout.approved` of payout approvers. Neither who asked for the payout nor who is paid approves it; one
-//! person counts once; what is older than `approval_s`, or of somebody who is no approver any more, does not count. Refused:
-//! `forbidden`, `not_found`, `state` (approved already, or not to be approved), `owes`.
+//! Takes `royalty.payout.approved` of payout approvers (what corrections need is counted alike). Neither who asked for
+//! the payout nor who is paid approves it; one person counts once; what is older than `approval_s`, or of somebody who
+//! is no approver any more, does not count. Refused: `forbidden`, `not_found`, `state` (approved already, or not to be
+//! approved), `owes`.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,11 +1,11 @@
 //! The books of a marketplace: whose money it is, from capture to payout, in double entry and integer minor units.
 //!
-//! Takes `checkout.money` (the totals of an order's money), `market.tick`, facts about payouts, and commands on payouts;
-//! gives journals that balance, holds that end by log time, payouts that distinct people approved, on request and on a
-//! schedule, requests to Finance,
-//! corrections that people make, and the statements of [`routes`](self). Positions are a pure function of totals, so any order of facts ends alike.
-//! Refuses commands by the codes of docs/formats/market.md; never refuses `checkout.money`: what cannot be posted is kept
-//! as a fault. Leaves to others what the totals are (checkout) and what providers do (connectors).
+//! Takes `checkout.money` (the totals of an order's money), `market.tick`, facts about payouts, and commands on
+//! payouts; gives journals that balance, holds that end by log time, payouts that distinct people approved, on request
+//! and on a schedule, requests to Finance, corrections that people make, and the statements of [`routes`](self).
+//! Positions are a pure function of totals, so any order of facts ends alike. Refuses commands by the codes of
+//! docs/formats/market.md; never refuses `checkout.money`: what cannot be posted is kept as a fault. Leaves to others
+//! what the totals are (checkout) and what providers do (connectors).
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![forbid(unsafe_code)]
 

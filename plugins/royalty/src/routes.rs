@@ -1,8 +1,9 @@
 //! What can be asked, and by whom.
 //!
-//! Takes requests as the gateway forms them, with the caller it has authenticated; gives canonical JSON, in pages of at most
-//! 100 rows. A statement or a schedule is shown to the party whose name the caller has as principal, and to the roles `admin`, `finance`
-//! and `service`; the books and journals to those roles alone. Everybody else gets 403, whether there is something or not.
+//! Takes requests as the gateway forms them, with the caller it has authenticated; gives canonical JSON, in pages of at
+//! most 100 rows. A statement or a schedule is shown to the party whose name the caller has as principal, and to the
+//! roles `admin`, `finance` and `service`; the books and journals to those roles alone. Everybody else gets 403,
+//! whether there is something or not.
 
 use alloc::vec::Vec;
 

@@ -179,7 +179,10 @@ fn a_stored_entry_that_changes_no_longer_fits_its_root() {
 
 proptest! {
     #[test]
-    fn roots_are_of_the_entries_and_of_nothing_else(amounts in prop::collection::vec(1u64..500, 1..20), cut in any::<prop::sample::Index>()) {
+    fn roots_are_of_the_entries_and_of_nothing_else(
+        amounts in prop::collection::vec(1u64..500, 1..20),
+        cut in any::<prop::sample::Index>(),
+    ) {
         let mut books = Books::new();
         for (id, amount) in (1..).zip(&amounts) {
             books.money(&Order::new(id, &[("p", *amount)]), [*amount, 0, 0, 0]);

@@ -16,9 +16,8 @@ use tally_royalty::Royalty;
 type State = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Written once: a row that is there stays, byte for byte.
-const WRITTEN_ONCE: [&str; 10] = [
-    "fault/", "journal/", "move/", "once/", "payee/", "place/", "proof/", "result/", "roles/", "settings/",
-];
+const WRITTEN_ONCE: [&str; 10] =
+    ["fault/", "journal/", "move/", "once/", "payee/", "place/", "proof/", "result/", "roles/", "settings/"];
 /// A row changes, and is never deleted.
 const KEPT: [&str; 6] = ["correction/", "count/", "party/", "payout/", "sale/", "system/"];
 /// Rows come and go: what is on its way, what waits, and who is blocked.
@@ -45,8 +44,7 @@ fn commands() -> Vec<String> {
     let manifest = Royalty::describe().to_json();
     let json = Json::parse(&manifest).expect("JSON");
     let routes = json.get("routes").expect("routes").items();
-    let mut commands: Vec<String> =
-        routes.filter_map(|route| Some(route.get("event")?.text()?.into_owned())).collect();
+    let mut commands: Vec<String> = routes.filter_map(|route| Some(route.get("event")?.text()?.into_owned())).collect();
     commands.sort();
     commands
 }
@@ -63,15 +61,19 @@ struct Act {
 fn acts() -> impl Strategy<Value = Vec<Act>> {
     // Admins most of all.
     let actor = prop_oneof![4 => Just(0usize), 3 => 0usize..ACTORS.len()];
-    let act = (0usize..64, actor, any::<usize>(), 0u64..2_500)
-        .prop_map(|(command, actor, subject, number)| Act { command, actor, subject, number });
+    let act = (0usize..64, actor, any::<usize>(), 0u64..2_500).prop_map(|(command, actor, subject, number)| Act {
+        command,
+        actor,
+        subject,
+        number,
+    });
     prop::collection::vec(act, 1..50)
 }
 
 /// What commands are about: payouts and corrections that exist.
 fn subjects(state: &State) -> Vec<String> {
     let of = |prefix: &'static [u8]| {
-        state.keys().filter_map(move |key| key.strip_prefix(prefix)).map(|id| hex::encode(id)).collect::<Vec<_>>()
+        state.keys().filter_map(move |key| key.strip_prefix(prefix)).map(hex::encode).collect::<Vec<_>>()
     };
     [of(b"payout/"), of(b"correction/")].concat()
 }
@@ -161,7 +163,10 @@ fn pinned(books: &mut Books) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for id in subjects(&state) {
         for (route, lasting) in [
-            ("payout", ["account", "amount", "currency", "initiator", "needed", "party", "payout", "requested"].as_slice()),
+            (
+                "payout",
+                ["account", "amount", "currency", "initiator", "needed", "party", "payout", "requested"].as_slice(),
+            ),
             ("correction", ["correction", "currency", "lines", "needed", "proposed", "proposer", "reason"].as_slice()),
         ] {
             let (status, shown) = books.ask(route, &json!({"id": id}), Some(("x", "admin")));

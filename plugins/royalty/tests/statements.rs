@@ -195,13 +195,13 @@ fn asked() -> (Books, [Value; 2]) {
     let mut books = Books::new();
     let asked = [1, 2].map(|id| {
         let outcome = books.money(&Order::new(id, &[("owner", 900), ("house", 100)]), [1_000, 0, 0, 0]);
-        serde_json::from_slice(&outcome.effects[0].body).unwrap()
+        serde_json::from_slice(&outcome.effects[0].body).expect("JSON")
     });
     (books, asked)
 }
 
 fn answered(books: &mut Books, asked: &Value, result: &Value) -> Verdict {
-    books.answer(FINANCE, "finance", asked["order"].as_str().unwrap(), "done", result).verdict
+    books.answer(FINANCE, "finance", asked["order"].as_str().expect("an order"), "done", result).verdict
 }
 
 #[test]

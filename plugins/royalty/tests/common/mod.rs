@@ -212,7 +212,7 @@ impl Books {
     }
 
     /// To the next moment at which schedules are due.
-    pub(crate) fn to_slot(&mut self) {
+    pub(crate) fn reach_slot(&mut self) {
         let every = EVERY_S * SECOND;
         self.now = (self.now / every + 1) * every;
     }
