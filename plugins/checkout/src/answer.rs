@@ -49,7 +49,7 @@ pub(crate) fn on_answer(step: &mut Step, event: &Event) -> Result<(), Reject> {
         "finance" if done => confirm(step, result),
         "payment" if plugin == OURS => {
             let order = hex::decode(&suffix).ok_or(MALFORMED)?;
-            paid(step, effect, order, if done { Some(result) } else { None }, &settings)
+            paid(step, event, effect, order, if done { Some(result) } else { None }, &settings)
         }
         _ => Ok(()),
     }
@@ -58,6 +58,7 @@ pub(crate) fn on_answer(step: &mut Step, event: &Event) -> Result<(), Reject> {
 /// What the provider made of the oldest wish of an order: facts, or a refusal that is final.
 fn paid(
     step: &mut Step,
+    event: &Event,
     effect: [u8; 32],
     order: [u8; 32],
     result: Option<Json<'_>>,
@@ -79,7 +80,7 @@ fn paid(
     let Some(result) = result else { return Ok(()) };
     let facts =
         Body::within(result, &["facts"])?.member("facts", |facts| facts.raw().starts_with('[').then_some(facts))?;
-    facts.items().try_for_each(|fact| fact::apply(step, fact, settings))
+    facts.items().try_for_each(|fact| fact::apply(step, event, fact, settings))
 }
 
 /// Finance has posted a journal. It confirms the order if it is of the order's whole amount and is signed; one of another

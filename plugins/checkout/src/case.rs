@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use tally_market::codes::{EXCEEDS, NOT_FOUND};
+use tally_market::codes::NOT_FOUND;
 use tally_market::hex;
 use tally_plugin::json::Object;
 use tally_plugin::{Read, Reject, Step};
@@ -74,16 +74,17 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Another payment for this order.
-    pub(crate) fn add_payment(&mut self, id: &str) -> Result<(), Reject> {
+    /// Another payment for this order, unless it has too many.
+    pub(crate) fn add_payment(&mut self, id: &str) -> bool {
         let payments = &mut self.order.payments;
-        if let Err(at) = payments.binary_search_by(|known| known.as_str().cmp(id)) {
-            if payments.len() == PAYMENTS_MAX {
-                return Err(EXCEEDS);
+        match payments.binary_search_by(|known| known.as_str().cmp(id)) {
+            Ok(_) => true,
+            Err(_) if payments.len() == PAYMENTS_MAX => false,
+            Err(at) => {
+                payments.insert(at, String::from(id));
+                true
             }
-            payments.insert(at, String::from(id));
         }
-        Ok(())
     }
 
     /// The payments for this order.

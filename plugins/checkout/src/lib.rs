@@ -10,6 +10,7 @@
 extern crate alloc;
 
 mod answer;
+mod aside;
 mod case;
 mod command;
 mod fact;
@@ -35,8 +36,9 @@ use tally_market::once;
 use tally_plugin::{Event, Manifest, Plugin, Reject, Snapshot, State, Step, Table};
 
 /// The tables of the plugin's own rows.
-const TABLES: [Table; 17] = [
+const TABLES: [Table; 18] = [
     answer::ANSWERED,
+    aside::ASIDE,
     fact::OBJECTS,
     fact::PARKED,
     offer::OFFERS,
