@@ -33,7 +33,6 @@ const DUE_MAX: u32 = 32;
 pub(crate) const PAYMENTS_MAX: usize = 16;
 const OPTIONS_BYTES_MAX: usize = 2_000;
 const TOKEN_BYTES_MAX: usize = 255;
-const REASON_BYTES_MAX: usize = 200;
 const VERSION: u8 = 1;
 
 /// An effect that was asked for and not answered.
@@ -146,7 +145,7 @@ fn result(id: &[u8; 32], order: &Order) -> Vec<u8> {
 /// `checkout.order.canceled`: by the buyer, an admin or finance.
 pub(crate) fn cancel(command: &mut Command<'_>) -> Result<Vec<u8>, Reject> {
     let id = command.order_id()?;
-    command.body.text("reason", REASON_BYTES_MAX)?;
+    command.note(Object::new())?;
     let Command { step, principal, roles, .. } = command;
     let mut case = Case::open(step, id)?;
     let may = case.order.buyer == *principal || roles.has("admins", principal) || roles.has("finance", principal);

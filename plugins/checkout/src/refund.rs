@@ -26,7 +26,6 @@ pub(crate) const REFUNDS: Table = Table::new("refund/");
 
 /// Effects of an order that wait for their answer, at most; a further refund waits for one of them.
 const ASKED_MAX: usize = 64;
-const REASON_BYTES_MAX: usize = 200;
 const VERSION: u8 = 1;
 
 /// Where a refund that we asked for is.
@@ -58,10 +57,10 @@ pub(crate) fn key(order: &[u8; 32], refund: &[u8; 32]) -> Key {
 pub(crate) fn request(command: &mut Command<'_>) -> Result<Vec<u8>, Reject> {
     let order_id = command.order_id()?;
     let amount = command.body.number("amount")?;
-    command.body.text("reason", REASON_BYTES_MAX)?;
     if amount == 0 {
         return Err(MALFORMED);
     }
+    command.note(Object::new().number("amount", amount))?;
     let Command { step, principal, roles, .. } = command;
     let mut case = Case::open(step, order_id)?;
     let order = &case.order;

@@ -7,7 +7,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use tally_market::{Caller, hex, once};
+use tally_market::{Caller, audit, hex, once};
 use tally_plugin::json::{Array, Object};
 use tally_plugin::query::{self, Request, cursor, read_cursor, refuse};
 use tally_plugin::{Key, Manifest, Method, Range, Read, Snapshot, Table};
@@ -59,6 +59,7 @@ pub(crate) fn answer(state: &mut Snapshot, bytes: &[u8]) -> Vec<u8> {
         "exceptions" => exceptions(state, &request, &caller),
         "parked" => parked(state, &request, &caller),
         "unmatched" => unmatched(state, &request, &caller),
+        audit::ROUTE => audit::page(state, &request, &caller),
         "result" => result(state, &request),
         _ => Err((404, "no_route")),
     };
