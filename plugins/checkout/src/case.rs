@@ -7,13 +7,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use tally_market::codes::NOT_FOUND;
-use tally_market::hex;
 use tally_plugin::json::Object;
 use tally_plugin::{Read, Reject, Step};
 
 use crate::machine::{Input, Means, State, Then};
 use crate::money::{self, Sums, Totals};
-use crate::order::{self, Asked, Order, PAYMENTS_MAX};
+use crate::order::{self, Doing, Order, PAYMENTS_MAX};
 use crate::payment::{self, EXCEPTIONS, Payment, Role};
 use crate::{refund, reserve};
 
@@ -161,8 +160,11 @@ impl<'a> Case<'a> {
             return;
         }
         payment.withdrawn = true;
-        self.order.asked.push(Asked::Cancel);
-        let body = Object::new().text("op", "intent.cancel").hex("order", &self.id).text("payment", id);
-        self.step.effect("payment", &hex::encode(&self.id), &body.finish());
+        self.order.ask(self.step, &self.id, Doing::Cancel, &cancellation(&self.id, id));
     }
+}
+
+/// What asks the provider to let go of a payment.
+pub(crate) fn cancellation(order: &[u8; 32], payment: &str) -> Vec<u8> {
+    Object::new().text("op", "intent.cancel").hex("order", order).text("payment", payment).finish()
 }

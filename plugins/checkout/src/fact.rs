@@ -13,15 +13,16 @@ use tally_market::Body;
 use tally_market::codes::{FOREIGN_ACCOUNT, MALFORMED, OTHER_MODE};
 use tally_plugin::json::Json;
 use tally_plugin::record::{Reader, Writer};
-use tally_plugin::{Event, Key, Read, Reject, Step, Table};
+use tally_plugin::{Event, Key, Read, Reject, Step, Table, crypto};
 
 use crate::aside::{self, Aside, Why};
-use crate::case::Case;
+use crate::case::{self, Case};
 use crate::machine::{Input, Known, Means, Object, Then};
 use crate::mutation::{self, Mutation};
+use crate::order::{self, Asked, Doing};
 use crate::payment::{self, Payment, Role};
+use crate::refund;
 use crate::settings::{self, Settings};
-use crate::{order, refund};
 
 /// Payment, kind, id: refunds and disputes as the provider knows them.
 pub(crate) const OBJECTS: Table = Table::new("object/");
@@ -39,7 +40,7 @@ const MEMBERS: [&str; 13] = [
 ];
 
 /// A fact, read.
-struct Fact<'a> {
+pub(crate) struct Fact<'a> {
     object: Object,
     known: Known,
     id: Cow<'a, str>,
@@ -62,12 +63,26 @@ pub(crate) fn on_fact(step: &mut Step, event: &Event) -> Result<(), Reject> {
     fact.apply(step, event)
 }
 
-/// A fact within an answer.
-pub(crate) fn apply(step: &mut Step, event: &Event, json: Json<'_>, settings: &Settings) -> Result<(), Reject> {
-    Fact::read(&Body::within(json, &MEMBERS)?, settings)?.apply(step, event)
-}
-
 impl<'a> Fact<'a> {
+    /// A fact within an answer.
+    pub(crate) fn within(json: Json<'a>, settings: &Settings) -> Result<Self, Reject> {
+        Self::read(&Body::within(json, &MEMBERS)?, settings)
+    }
+
+    /// Which of an order's wishes it is the answer to.
+    pub(crate) fn answers(&self, order: &[u8; 32], asked: &[Asked]) -> Option<usize> {
+        let at = |doing: Doing| asked.iter().position(|asked| asked.doing == doing);
+        match (self.object, self.refund) {
+            (Object::Refund, Some(refund)) => at(Doing::Refund(refund)),
+            (Object::Payment, _) if self.known.means() == Means::Failed => {
+                let request = crypto::sha256(&case::cancellation(order, &self.id));
+                asked.iter().position(|asked| asked.request == request).or_else(|| at(Doing::Create))
+            }
+            (Object::Payment, _) => at(Doing::Create),
+            _ => None,
+        }
+    }
+
     fn read(body: &Body<'a>, settings: &Settings) -> Result<Self, Reject> {
         let (provider, account) = (body.text("provider", 64)?, body.text("account", 64)?);
         if (&*provider, &*account) != (&settings.provider, &settings.account) {
@@ -96,7 +111,8 @@ impl<'a> Fact<'a> {
         })
     }
 
-    fn apply(&self, step: &mut Step, event: &Event) -> Result<(), Reject> {
+    /// Does what follows of it.
+    pub(crate) fn apply(&self, step: &mut Step, event: &Event) -> Result<(), Reject> {
         match (self.object, &self.payment) {
             (Object::Payment, _) => self.on_payment(step, event),
             (Object::Refund | Object::Dispute, Some(payment)) => self.on_object(step, event, payment),

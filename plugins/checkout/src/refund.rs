@@ -8,7 +8,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use tally_market::codes::{EXCEEDS, FORBIDDEN, MALFORMED, STATE};
-use tally_market::hex;
 use tally_market::money::add;
 use tally_plugin::json::Object;
 use tally_plugin::record::{Reader, Writer};
@@ -18,7 +17,7 @@ use crate::case::Case;
 use crate::command::Command;
 use crate::machine::{Input, Then};
 use crate::mutation::{self, Mutation};
-use crate::order::Asked;
+use crate::order::Doing;
 use crate::payment::{self, Payment, Role};
 
 /// Order, refund: those that we asked for.
@@ -117,10 +116,9 @@ fn ask(case: &mut Case<'_>, id: &str, payment: &mut Payment, amount: u64) -> Res
     payment.asked = add(payment.asked, amount)?;
     let row = Refund { payment: String::from(id), amount, stage: Stage::Asked };
     case.step.state.set(&key(&case.id, &refund), row.encode());
-    case.order.asked.push(Asked::Refund(refund));
     let body = Object::new().number("amount", amount).text("currency", &payment.currency);
     let body = body.text("op", "refund.create").hex("order", &case.id).text("payment", id).hex("refund", &refund);
-    case.step.effect("payment", &hex::encode(&case.id), &body.finish());
+    case.order.ask(case.step, &case.id, Doing::Refund(refund), &body.finish());
     Ok(refund)
 }
 

@@ -270,7 +270,10 @@ fn stock_is_set_aside_and_comes_back_at_expiry_cancellation_and_failure() {
                 market.tick()
             }
             "cancellation" => market.cancel(BUYER, &order),
-            _ => market.answer(CONNECTOR, &answered(1, &order, None)),
+            _ => {
+                let refusal = market.declined(1, &order, 0);
+                market.answer(CONNECTOR, &refusal)
+            }
         };
         accepted(&outcome);
         assert!(outcome.emits.is_empty(), "{end}: no money was moved");

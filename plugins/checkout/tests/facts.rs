@@ -271,15 +271,14 @@ fn money_that_comes_late_or_twice_goes_back_in_the_same_step() {
         assert!(outcome.emits.is_empty(), "{way}: the order's money is as before");
         let refund = effects(&outcome)[0]["refund"].as_str().unwrap().to_owned();
         // The provider refuses: somebody must look, and may ask again.
-        accepted(&market.answer(CONNECTOR, &answered(1, &order, Some(json!([])))));
-        accepted(&market.answer(CONNECTOR, &answered(2, &order, None)));
+        accepted(&market.answer(CONNECTOR, &declined(1, &order, &outcome.effects[0].body)));
         assert_eq!(market.exceptions()[0]["reason"], "not_returned", "{way}");
         let again = market.refund(CASHIER, &order, PRICE);
         assert_eq!(ops(&again), [json!(["refund.create", "pi_1", PRICE])], "{way}");
         let second = effects(&again)[0]["refund"].as_str().unwrap().to_owned();
         assert_ne!(refund, second);
         let fact = with(thing("refund", "re_1", "pi_1", "succeeded", PRICE), json!({"refund": second}));
-        accepted(&market.answer(CONNECTOR, &answered(3, &order, Some(json!([fact])))));
+        accepted(&market.answer(CONNECTOR, &answered(3, &order, json!([fact]))));
         assert!(market.exceptions().is_empty(), "{way}");
         assert_eq!(market.status(&order), status, "{way}");
     }
@@ -305,10 +304,12 @@ fn what_the_provider_refuses_releases_what_was_reserved_and_an_answer_counts_onc
     accepted(&market.refund(BUYER, &order, 600));
     accepted(&market.refund(BUYER, &order, 400));
     refused(&market.refund(BUYER, &order, 1), "exceeds");
-    let first = answered(1, &order, Some(json!([payment("pi_1", &order, "succeeded", PRICE)])));
+    let first = answered(1, &order, json!([payment("pi_1", &order, "succeeded", PRICE)]));
     accepted(&market.answer(CONNECTOR, &first));
     for _ in 0..2 {
-        accepted(&market.answer(CONNECTOR, &answered(2, &order, None)));
+        // What was asked for the order: a payment, then both refunds.
+        let refusal = market.declined(2, &order, 1);
+        accepted(&market.answer(CONNECTOR, &refusal));
         refused(&market.refund(BUYER, &order, 601), "exceeds");
     }
     accepted(&market.refund(BUYER, &order, 600));
@@ -322,7 +323,7 @@ fn what_the_provider_refuses_releases_what_was_reserved_and_an_answer_counts_onc
 fn answers_of_others_are_ignored_and_nobody_else_answers() {
     let mut market = Market::new(PRICE, None);
     let order = market.buy(BUYER);
-    let answer = answered(1, &order, None);
+    let answer = market.declined(1, &order, 0);
     refused(&market.answer(BUYER, &answer), "forbidden");
     refused(&market.answer(FINANCE, &answer), "forbidden");
     for changes in [json!({"plugin": "royalty"}), json!({"kind": "objects"})] {
@@ -447,4 +448,33 @@ fn everybody_sees_the_status_and_only_those_it_concerns_the_rest() {
     }
     assert_eq!(market.ask("orders", &[("limit", "0")], Some(BUYER), &[]).0, 400);
     assert_eq!(market.ask("orders", &[("after", "00")], Some(BUYER), &[]).0, 400);
+}
+
+#[test]
+fn a_refusal_is_of_what_it_names_whatever_became_of_other_answers() {
+    let mut market = Market::new(PRICE, None);
+    let order = market.paid(BUYER);
+    for amount in [600, 300, 100] {
+        accepted(&market.refund(BUYER, &order, amount));
+    }
+    let pending = |market: &mut Market| market.order(&order)["totals"]["refund_pending"].clone();
+    // The payment's answer never came, and the second refund's comes first.
+    let second = market.declined(1, &order, 2);
+    accepted(&market.answer(CONNECTOR, &second));
+    assert_eq!((pending(&mut market), market.status(&order)), (json!(700), "refund_pending".to_owned()));
+    // What names nothing that was asked changes nothing, and what names nothing at all is refused.
+    accepted(&market.answer(CONNECTOR, &declined(2, &order, b"{}")));
+    let mut unnamed = declined(3, &order, b"{}");
+    unnamed["result"] = json!({"code": "refused"});
+    refused(&market.answer(CONNECTOR, &unnamed), "malformed");
+    assert_eq!(pending(&mut market), json!(700));
+    // A refusal of the payment that is there already fails nothing.
+    let payment = market.declined(4, &order, 0);
+    accepted(&market.answer(CONNECTOR, &payment));
+    assert_eq!((pending(&mut market), market.order(&order)["totals"]["captured"].clone()), (json!(700), json!(PRICE)));
+    let first = market.declined(5, &order, 1);
+    accepted(&market.answer(CONNECTOR, &first));
+    assert_eq!(pending(&mut market), json!(100));
+    refused(&market.refund(BUYER, &order, 901), "exceeds");
+    accepted(&market.refund(BUYER, &order, 900));
 }
