@@ -2,8 +2,10 @@
 //!
 //! Takes an event and the members it may have; gives a [`Command`], nothing where it was accepted before, or a refusal.
 
+use alloc::borrow::Cow;
 use alloc::string::String;
 
+use tally_market::audit::REASON_BYTES_MAX;
 use tally_market::codes::{FORBIDDEN, MALFORMED};
 use tally_market::once::{self, Once};
 use tally_market::{Body, Roles};
@@ -19,6 +21,7 @@ pub(crate) const NEW: &str = "new";
 /// Members that every command has.
 pub(crate) const ACTOR: &str = "actor";
 pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency_key";
+pub(crate) const REASON: &str = "reason";
 
 /// A command that is to be done.
 pub(crate) struct Command<'a> {
@@ -63,5 +66,25 @@ impl<'a> Command<'a> {
     /// `forbidden`.
     pub(crate) fn require_owner(&self, owner: &str) -> Result<(), Reject> {
         if self.principal == owner || self.roles.has("admins", &self.principal) { Ok(()) } else { Err(FORBIDDEN) }
+    }
+
+    /// Why it is commanded.
+    ///
+    /// # Errors
+    /// `malformed`: none, or no text.
+    pub(crate) fn reason(&self) -> Result<Cow<'a, str>, Reject> {
+        self.body.text(REASON, REASON_BYTES_MAX)
+    }
+
+    /// Why, of what an owner may do without saying; whoever acts for the owner says it.
+    ///
+    /// # Errors
+    /// `malformed`: no text, or none from somebody else.
+    pub(crate) fn reason_of(&self, owner: &str) -> Result<Option<Cow<'a, str>>, Reject> {
+        if self.principal == owner {
+            self.body.optional_text(REASON, REASON_BYTES_MAX)
+        } else {
+            self.reason().map(Some)
+        }
     }
 }

@@ -24,7 +24,7 @@ mod words;
 use alloc::vec::Vec;
 
 use tally_market::codes::MALFORMED;
-use tally_market::{Body, Roles, once};
+use tally_market::{Body, Roles, audit, once};
 use tally_plugin::json::Json;
 use tally_plugin::{Event, Manifest, Plugin, Reject, Snapshot, State, Step, Table};
 
@@ -53,6 +53,7 @@ impl Plugin for Catalog {
             .table(CONFIG)
             .table(signer::SIGNERS);
         let manifest = sku::TABLES.into_iter().chain(index::TABLES).fold(manifest, Manifest::table);
+        let manifest = audit::declare(manifest, "/audit/catalog");
         once::declare(routes::declare(lifecycle::declare(signer::declare(manifest))))
     }
 

@@ -6,11 +6,11 @@
 use alloc::vec::Vec;
 
 use tally_market::codes::{IMMUTABLE, INVALID_MANIFEST, MALFORMED, NOT_FOUND, STATE};
-use tally_market::{Body, once};
+use tally_market::{Body, audit, once};
 use tally_plugin::json::{Json, Object};
 use tally_plugin::{Event, Manifest as Declared, Method, Reject, State, Step, crypto};
 
-use crate::command::{ACTOR, Command, IDEMPOTENCY_KEY};
+use crate::command::{ACTOR, Command, IDEMPOTENCY_KEY, REASON};
 use crate::index;
 use crate::manifest::{self, MEMBERS, Manifest, PRIVATE};
 use crate::offer::Offer;
@@ -21,8 +21,6 @@ use crate::split::Flat;
 pub(crate) const DRAFTED: &str = "catalog.sku.drafted";
 pub(crate) const PUBLISHED: &str = "catalog.sku.published";
 pub(crate) const RETIRED: &str = "catalog.sku.retired";
-
-const REASON_BYTES_MAX: usize = 200;
 
 /// Label of the id that a version's signature gets.
 const SIGNATURE_LABEL: &str = "manifest_signature";
@@ -40,7 +38,7 @@ pub(crate) fn declare(manifest: Declared) -> Declared {
 
 /// `catalog.sku.drafted`.
 pub(crate) fn draft(step: &mut Step, event: &Event) -> Result<(), Reject> {
-    let members: Vec<&str> = MEMBERS.into_iter().chain([ACTOR, IDEMPOTENCY_KEY, PRIVATE]).collect();
+    let members: Vec<&str> = MEMBERS.into_iter().chain([ACTOR, IDEMPOTENCY_KEY, PRIVATE, REASON]).collect();
     let Some(command) = Command::read(step, event, &members, sku::is_id)? else { return Ok(()) };
     let id = event.entity_id();
     let mut sku = match Sku::load(&mut step.state, id) {
@@ -54,10 +52,11 @@ pub(crate) fn draft(step: &mut Step, event: &Event) -> Result<(), Reject> {
         },
     };
     command.require_owner(&sku.owner)?;
+    let reason = command.reason_of(&sku.owner)?;
     if sku.retirement.is_some() {
         return Err(STATE);
     }
-    Manifest::read(&command.body)?;
+    let price = price(Object::new(), &Manifest::read(&command.body)?);
     let private = command.body.optional(PRIVATE, |json| json.is_object().then_some(json.raw()))?;
     let said = Said {
         manifest: manifest::signed_members(&command.body),
@@ -68,6 +67,8 @@ pub(crate) fn draft(step: &mut Step, event: &Event) -> Result<(), Reject> {
     sku.has_draft = true;
     sku.store(&mut step.state, id);
     let digest = crypto::sha256(&manifest::canonical(&said.manifest, &sku.owner, id, version));
+    let what = price.hex("manifest_sha256", &digest).number("version", version);
+    audit::record(&mut step.state, event, &command.principal, reason.as_deref(), what);
     let result = Object::new().hex("manifest_sha256", &digest).text("owner", &sku.owner).text("sku", id);
     once::leave(&mut step.state, event, &result.text("status", sku.status()).number("version", version).finish());
     Ok(())
@@ -75,12 +76,13 @@ pub(crate) fn draft(step: &mut Step, event: &Event) -> Result<(), Reject> {
 
 /// `catalog.sku.published`.
 pub(crate) fn publish(step: &mut Step, event: &Event) -> Result<(), Reject> {
-    const NAMES: [&str; 6] = [ACTOR, IDEMPOTENCY_KEY, "key", "manifest_sha256", "signature", "version"];
+    const NAMES: [&str; 7] = [ACTOR, IDEMPOTENCY_KEY, "key", "manifest_sha256", REASON, "signature", "version"];
     let Some(command) = Command::read(step, event, &NAMES, sku::is_id)? else { return Ok(()) };
     let vouched = Vouched::read(&command.body)?;
     let id = event.entity_id();
     let mut sku = Sku::load(&mut step.state, id).ok_or(NOT_FOUND)?;
     command.require_owner(&sku.owner)?;
+    let reason = command.reason_of(&sku.owner)?;
     check_is_next(&sku, vouched.version)?;
     let said = Said::load(&mut step.state, id, vouched.version).ok_or(STATE)?;
     let signer = vouched.check(&mut step.state, &said, &sku.owner, id)?;
@@ -97,6 +99,9 @@ pub(crate) fn publish(step: &mut Step, event: &Event) -> Result<(), Reject> {
         amount: manifest.amount,
         currency: manifest.currency.clone().into_owned(),
     };
+    let what = with_price_before(&mut step.state, price(Object::new(), &manifest), id, sku.published);
+    let what = what.hex("manifest_sha256", &version.manifest_sha256).number("version", vouched.version);
+    audit::record(&mut step.state, event, &command.principal, reason.as_deref(), what);
     sku.published = vouched.version;
     sku.has_draft = false;
     sku.store(&mut step.state, id);
@@ -110,16 +115,18 @@ pub(crate) fn publish(step: &mut Step, event: &Event) -> Result<(), Reject> {
 
 /// `catalog.sku.retired`.
 pub(crate) fn retire(step: &mut Step, event: &Event) -> Result<(), Reject> {
-    let Some(command) = Command::read(step, event, &[ACTOR, IDEMPOTENCY_KEY, "reason"], sku::is_id)? else {
+    let Some(command) = Command::read(step, event, &[ACTOR, IDEMPOTENCY_KEY, REASON], sku::is_id)? else {
         return Ok(());
     };
-    let reason = command.body.text("reason", REASON_BYTES_MAX)?.into_owned();
+    let reason = command.reason()?.into_owned();
     let id = event.entity_id();
     let mut sku = Sku::load(&mut step.state, id).ok_or(NOT_FOUND)?;
     command.require_owner(&sku.owner)?;
     if !sku.is_for_sale() {
         return Err(STATE);
     }
+    let what = Object::new().number("version", sku.published);
+    audit::record(&mut step.state, event, &command.principal, Some(&reason), what);
     sku.retirement = Some(Retirement { at: event.sequenced_at(), by: command.principal.clone(), reason });
     sku.store(&mut step.state, id);
     index::unlist(&mut step.state, id);
@@ -130,6 +137,19 @@ pub(crate) fn retire(step: &mut Step, event: &Event) -> Result<(), Reject> {
     let result = Object::new().text("sku", id).text("status", sku.status()).number("version", sku.published);
     once::leave(&mut step.state, event, &result.finish());
     Ok(())
+}
+
+/// What a version costs, in a record.
+fn price(what: Object, manifest: &Manifest<'_>) -> Object {
+    what.number("amount", manifest.amount).text("currency", &manifest.currency)
+}
+
+/// And what the version before costs, if there is one.
+fn with_price_before(state: &mut State, what: Object, id: &str, published: u64) -> Object {
+    match Version::load(state, id, published) {
+        Some(before) => what.number("amount_before", before.amount).text("currency_before", &before.currency),
+        None => what,
+    }
 }
 
 /// What was said when it was drafted, and was checked then.

@@ -6,7 +6,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use tally_market::{Caller, once};
+use tally_market::{Caller, audit, once};
 use tally_plugin::json::{Array, Json, Object};
 use tally_plugin::query::{self, Request, refuse};
 use tally_plugin::{Manifest, Read, Snapshot};
@@ -43,6 +43,7 @@ pub(crate) fn answer(state: &mut Snapshot, bytes: &[u8]) -> Vec<u8> {
         "sku" => Asked::read(state, &request, bytes).and_then(|asked| asked.sku(state)),
         "versions" => Asked::read(state, &request, bytes).and_then(|asked| asked.versions(state, &request)),
         "provenance" => Asked::read(state, &request, bytes).and_then(|asked| asked.provenance(state, &request)),
+        audit::ROUTE => audit::page(state, &request, &Caller::of(bytes)),
         "result" => number(&request, "index").and_then(|index| once::result(state, index).ok_or(NOT_FOUND)),
         _ => Err((404, "no_route")),
     };

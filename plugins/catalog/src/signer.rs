@@ -6,12 +6,12 @@
 use alloc::string::String;
 
 use tally_market::codes::{MALFORMED, NOT_FOUND, STATE};
-use tally_market::{is_principal, once};
+use tally_market::{audit, is_principal, once};
 use tally_plugin::json::Object;
 use tally_plugin::record::{Reader, Writer};
 use tally_plugin::{Event, Key, Manifest, Method, Read, Reject, State, Step, Table};
 
-use crate::command::{ACTOR, Command, IDEMPOTENCY_KEY, NEW};
+use crate::command::{ACTOR, Command, IDEMPOTENCY_KEY, NEW, REASON};
 use crate::manifest::is_signed;
 
 pub(crate) const REGISTERED: &str = "catalog.signer.registered";
@@ -75,6 +75,11 @@ impl Signer {
         state.set(&Self::key(key), row.finish());
     }
 
+    /// Its members in a record.
+    fn told(&self, key: &[u8; 32]) -> Object {
+        Object::new().text("for", &self.signs_for).hex("key", key).text("signer", &self.name)
+    }
+
     /// Whether it may vouch for what an owner publishes now.
     pub(crate) fn signs_for(&self, owner: &str) -> bool {
         self.revoked_at == 0 && (self.signs_for == owner || self.signs_for == PLATFORM)
@@ -83,10 +88,10 @@ impl Signer {
 
 /// `catalog.signer.registered`.
 pub(crate) fn register(step: &mut Step, event: &Event) -> Result<(), Reject> {
-    const MEMBERS: [&str; 5] = [ACTOR, "for", IDEMPOTENCY_KEY, "key", "signer"];
+    const MEMBERS: [&str; 6] = [ACTOR, "for", IDEMPOTENCY_KEY, "key", REASON, "signer"];
     let Some(command) = Command::read(step, event, &MEMBERS, |id| id == NEW)? else { return Ok(()) };
     command.require_admin()?;
-    let key = command.body.bytes::<32>("key")?;
+    let (reason, key) = (command.reason()?, command.body.bytes::<32>("key")?);
     let signs_for = command.body.member("for", |json| json.text().filter(|text| is_principal(text)))?;
     let name = command.body.text("signer", SIGNER_BYTES_MAX)?;
     if is_signed(&key, &[0; 32], &UNIVERSAL_SIGNATURE) {
@@ -97,6 +102,7 @@ pub(crate) fn register(step: &mut Step, event: &Event) -> Result<(), Reject> {
     }
     let signer = Signer { name: name.into_owned(), signs_for: signs_for.into_owned(), revoked_at: 0 };
     signer.store(&mut step.state, &key);
+    audit::record(&mut step.state, event, &command.principal, Some(&reason), signer.told(&key));
     let result = Object::new().text("for", &signer.signs_for).hex("key", &key).text("signer", &signer.name);
     once::leave(&mut step.state, event, &result.finish());
     Ok(())
@@ -104,16 +110,17 @@ pub(crate) fn register(step: &mut Step, event: &Event) -> Result<(), Reject> {
 
 /// `catalog.signer.revoked`.
 pub(crate) fn revoke(step: &mut Step, event: &Event) -> Result<(), Reject> {
-    const MEMBERS: [&str; 3] = [ACTOR, IDEMPOTENCY_KEY, "key"];
+    const MEMBERS: [&str; 4] = [ACTOR, IDEMPOTENCY_KEY, "key", REASON];
     let Some(command) = Command::read(step, event, &MEMBERS, |id| id == NEW)? else { return Ok(()) };
     command.require_admin()?;
-    let key = command.body.bytes::<32>("key")?;
+    let (reason, key) = (command.reason()?, command.body.bytes::<32>("key")?);
     let mut signer = Signer::load(&mut step.state, &key).ok_or(NOT_FOUND)?;
     if signer.revoked_at != 0 {
         return Err(STATE);
     }
     signer.revoked_at = event.sequenced_at();
     signer.store(&mut step.state, &key);
+    audit::record(&mut step.state, event, &command.principal, Some(&reason), signer.told(&key));
     let result = Object::new().hex("key", &key).number("revoked_at", signer.revoked_at).text("signer", &signer.name);
     once::leave(&mut step.state, event, &result.finish());
     Ok(())

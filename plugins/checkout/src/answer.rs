@@ -1,8 +1,9 @@
 //! Answers to effects: what the provider made of our wishes, and Finance's confirmation.
 //!
 //! Takes `effect.answered` of the kinds `payment` and `finance`; those of other plugins and kinds are accepted and ignored.
-//! Effects of one order are done one after the other and answered in that order, so an answer is about the oldest that has
-//! none yet; an effect is answered once, however often the answer comes.
+//! An answer names what was asked: a refusal by the digest of the effect's body, a success by the facts in it. So no answer
+//! that was lost, refused or late makes another one be about the wrong wish. An effect is answered once, however often the
+//! answer comes.
 
 use alloc::vec::Vec;
 
@@ -12,10 +13,12 @@ use tally_plugin::json::Json;
 use tally_plugin::{Event, Read, Reject, Step, Table};
 
 use crate::case::Case;
+use crate::fact::Fact;
 use crate::machine::Input;
-use crate::order::{self, Asked};
+use crate::mutation::{self, Mutation};
+use crate::order::{self, Asked, Doing};
 use crate::settings::Settings;
-use crate::{fact, refund, settings};
+use crate::{refund, settings};
 
 /// Effects that were answered.
 pub(crate) const ANSWERED: Table = Table::new("answered/");
@@ -49,37 +52,61 @@ pub(crate) fn on_answer(step: &mut Step, event: &Event) -> Result<(), Reject> {
         "finance" if done => confirm(step, result),
         "payment" if plugin == OURS => {
             let order = hex::decode(&suffix).ok_or(MALFORMED)?;
-            paid(step, effect, order, if done { Some(result) } else { None }, &settings)
+            if is_answered(step, effect, &order) {
+                return Ok(());
+            }
+            if done { performed(step, event, order, result, &settings) } else { declined(step, order, result) }
         }
         _ => Ok(()),
     }
 }
 
-/// What the provider made of the oldest wish of an order: facts, or a refusal that is final.
-fn paid(
+/// Whether an effect has its answer already; if not, this is it.
+fn is_answered(step: &mut Step, effect: [u8; 32], order: &[u8; 32]) -> bool {
+    let answered = ANSWERED.key().id(&effect);
+    // The order's row with the same call: it is read next.
+    let known = step.state.get_many(&[answered.clone(), order::key(order)]).first().is_some_and(Option::is_some);
+    if !known {
+        step.state.set(&answered, Vec::new());
+    }
+    known
+}
+
+/// The provider has done what it was asked, and tells facts.
+fn performed(
     step: &mut Step,
-    effect: [u8; 32],
+    event: &Event,
     order: [u8; 32],
-    result: Option<Json<'_>>,
+    result: Json<'_>,
     settings: &Settings,
 ) -> Result<(), Reject> {
-    let answered = ANSWERED.key().id(&effect);
-    if step.state.get_many(&[answered.clone(), order::key(&order)]).first().is_some_and(Option::is_some) {
-        return Ok(());
-    }
-    step.state.set(&answered, Vec::new());
-    let mut case = Case::open(step, order)?;
-    let asked = if case.order.asked.is_empty() { None } else { Some(case.order.asked.remove(0)) };
-    match (asked, result) {
-        (Some(Asked::Create), None) => drop(case.on(Input::Fail)?),
-        (Some(Asked::Refund(refund)), None) => refund::refused(&mut case, &refund),
-        _ => {}
-    }
-    case.close();
-    let Some(result) = result else { return Ok(()) };
     let facts =
         Body::within(result, &["facts"])?.member("facts", |facts| facts.raw().starts_with('[').then_some(facts))?;
-    facts.items().try_for_each(|fact| fact::apply(step, fact, settings))
+    let facts = facts.items().map(|fact| Fact::within(fact, settings)).collect::<Result<Vec<_>, _>>()?;
+    let mut case = Case::open(step, order)?;
+    for fact in &facts {
+        if let Some(at) = fact.answers(&order, &case.order.asked) {
+            case.order.asked.remove(at);
+        }
+    }
+    case.close();
+    facts.iter().try_for_each(|fact| fact.apply(step, event))
+}
+
+/// The provider has refused for good; what was reserved for exactly this wish is given back.
+fn declined(step: &mut Step, order: [u8; 32], result: Json<'_>) -> Result<(), Reject> {
+    let request: [u8; 32] =
+        result.get("request_sha256").and_then(Json::text).and_then(|digest| hex::decode(&digest)).ok_or(MALFORMED)?;
+    let mut case = Case::open(step, order)?;
+    let is_named = |asked: &Asked| asked.request == request || mutation::is(Mutation::AnswersByOrder);
+    let Some(at) = case.order.asked.iter().position(is_named) else { return Ok(()) };
+    match case.order.asked.remove(at).doing {
+        Doing::Create => drop(case.on(Input::Fail)?),
+        Doing::Refund(refund) => refund::refused(&mut case, &refund),
+        Doing::Cancel => {}
+    }
+    case.close();
+    Ok(())
 }
 
 /// Finance has posted a journal. It confirms the order if it is of the order's whole amount and is signed; one of another

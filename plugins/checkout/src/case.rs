@@ -6,14 +6,13 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use tally_market::codes::{EXCEEDS, NOT_FOUND};
-use tally_market::hex;
+use tally_market::codes::NOT_FOUND;
 use tally_plugin::json::Object;
 use tally_plugin::{Read, Reject, Step};
 
 use crate::machine::{Input, Means, State, Then};
 use crate::money::{self, Sums, Totals};
-use crate::order::{self, Asked, Order, PAYMENTS_MAX};
+use crate::order::{self, Doing, Order, PAYMENTS_MAX};
 use crate::payment::{self, EXCEPTIONS, Payment, Role};
 use crate::{refund, reserve};
 
@@ -74,16 +73,17 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Another payment for this order.
-    pub(crate) fn add_payment(&mut self, id: &str) -> Result<(), Reject> {
+    /// Another payment for this order, unless it has too many.
+    pub(crate) fn add_payment(&mut self, id: &str) -> bool {
         let payments = &mut self.order.payments;
-        if let Err(at) = payments.binary_search_by(|known| known.as_str().cmp(id)) {
-            if payments.len() == PAYMENTS_MAX {
-                return Err(EXCEEDS);
+        match payments.binary_search_by(|known| known.as_str().cmp(id)) {
+            Ok(_) => true,
+            Err(_) if payments.len() == PAYMENTS_MAX => false,
+            Err(at) => {
+                payments.insert(at, String::from(id));
+                true
             }
-            payments.insert(at, String::from(id));
         }
-        Ok(())
     }
 
     /// The payments for this order.
@@ -160,8 +160,11 @@ impl<'a> Case<'a> {
             return;
         }
         payment.withdrawn = true;
-        self.order.asked.push(Asked::Cancel);
-        let body = Object::new().text("op", "intent.cancel").hex("order", &self.id).text("payment", id);
-        self.step.effect("payment", &hex::encode(&self.id), &body.finish());
+        self.order.ask(self.step, &self.id, Doing::Cancel, &cancellation(&self.id, id));
     }
+}
+
+/// What asks the provider to let go of a payment.
+pub(crate) fn cancellation(order: &[u8; 32], payment: &str) -> Vec<u8> {
+    Object::new().text("op", "intent.cancel").hex("order", order).text("payment", payment).finish()
 }

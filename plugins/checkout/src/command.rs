@@ -5,9 +5,11 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use tally_market::audit::{self, REASON_BYTES_MAX};
 use tally_market::codes::MALFORMED;
 use tally_market::once::{self, Once};
 use tally_market::{Body, Roles, hex};
+use tally_plugin::json::Object;
 use tally_plugin::{Event, Reject, Step};
 
 use crate::settings::{self, Settings};
@@ -53,6 +55,16 @@ impl Command<'_> {
     /// That it makes something new.
     pub(crate) fn require_new(&self) -> Result<(), Reject> {
         if self.event.entity_id() == NEW { Ok(()) } else { Err(MALFORMED) }
+    }
+
+    /// Notes what was done, and why.
+    ///
+    /// # Errors
+    /// `malformed`: no reason is given.
+    pub(crate) fn note(&mut self, what: Object) -> Result<(), Reject> {
+        let reason = self.body.text("reason", REASON_BYTES_MAX)?;
+        audit::record(&mut self.step.state, self.event, &self.principal, Some(&reason), what);
+        Ok(())
     }
 
     /// The order it is about.

@@ -1,28 +1,32 @@
 //! Facts of the payment provider, in any order and any number of times.
 //!
 //! Takes `payment.fact`, and the facts within an answer; raises ranks and does what follows. A refund or dispute whose
-//! payment is not captured yet keeps its row, and counts when it is: that is how a fact is parked.
+//! payment is not captured yet keeps its row, and counts when it is: that is how a fact is parked. A payment of ours that
+//! belongs to no order of ours is set aside; what is not of our account and mode is refused and leaves nothing, because
+//! strangers' events must not make our state grow.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use tally_market::Body;
-use tally_market::codes::{FORBIDDEN, MALFORMED, NOT_FOUND, STATE};
+use tally_market::codes::{FOREIGN_ACCOUNT, MALFORMED, OTHER_MODE};
 use tally_plugin::json::Json;
 use tally_plugin::record::{Reader, Writer};
-use tally_plugin::{Event, Key, Read, Reject, Step, Table};
+use tally_plugin::{Event, Key, Read, Reject, Step, Table, crypto};
 
-use crate::case::Case;
+use crate::aside::{self, Aside, Why};
+use crate::case::{self, Case};
 use crate::machine::{Input, Known, Means, Object, Then};
 use crate::mutation::{self, Mutation};
+use crate::order::{self, Asked, Doing};
 use crate::payment::{self, Payment, Role};
+use crate::refund;
 use crate::settings::{self, Settings};
-use crate::{order, refund};
 
 /// Payment, kind, id: refunds and disputes as the provider knows them.
 pub(crate) const OBJECTS: Table = Table::new("object/");
-/// Payments of which objects were known before they were captured.
+/// Payments of which objects are known and that are not captured yet: log time and place of the first.
 pub(crate) const PARKED: Table = Table::new("parked/");
 
 const VERSION: u8 = 1;
@@ -36,7 +40,7 @@ const MEMBERS: [&str; 13] = [
 ];
 
 /// A fact, read.
-struct Fact<'a> {
+pub(crate) struct Fact<'a> {
     object: Object,
     known: Known,
     id: Cow<'a, str>,
@@ -56,20 +60,36 @@ pub(crate) fn on_fact(step: &mut Step, event: &Event) -> Result<(), Reject> {
     if event.entity_type() != "payment" || fact.id != event.entity_id() {
         return Err(MALFORMED);
     }
-    fact.apply(step)
-}
-
-/// A fact within an answer.
-pub(crate) fn apply(step: &mut Step, json: Json<'_>, settings: &Settings) -> Result<(), Reject> {
-    Fact::read(&Body::within(json, &MEMBERS)?, settings)?.apply(step)
+    fact.apply(step, event)
 }
 
 impl<'a> Fact<'a> {
+    /// A fact within an answer.
+    pub(crate) fn within(json: Json<'a>, settings: &Settings) -> Result<Self, Reject> {
+        Self::read(&Body::within(json, &MEMBERS)?, settings)
+    }
+
+    /// Which of an order's wishes it is the answer to.
+    pub(crate) fn answers(&self, order: &[u8; 32], asked: &[Asked]) -> Option<usize> {
+        let at = |doing: Doing| asked.iter().position(|asked| asked.doing == doing);
+        match (self.object, self.refund) {
+            (Object::Refund, Some(refund)) => at(Doing::Refund(refund)),
+            (Object::Payment, _) if self.known.means() == Means::Failed => {
+                let request = crypto::sha256(&case::cancellation(order, &self.id));
+                asked.iter().position(|asked| asked.request == request).or_else(|| at(Doing::Create))
+            }
+            (Object::Payment, _) => at(Doing::Create),
+            _ => None,
+        }
+    }
+
     fn read(body: &Body<'a>, settings: &Settings) -> Result<Self, Reject> {
         let (provider, account) = (body.text("provider", 64)?, body.text("account", 64)?);
-        let livemode = body.bool("livemode")?;
-        if (&*provider, &*account, livemode) != (&settings.provider, &settings.account, settings.livemode) {
-            return Err(FORBIDDEN);
+        if (&*provider, &*account) != (&settings.provider, &settings.account) {
+            return Err(FOREIGN_ACCOUNT);
+        }
+        if body.bool("livemode")? != settings.livemode {
+            return Err(OTHER_MODE);
         }
         let object = Object::named(&body.text("object", 16)?).ok_or(MALFORMED)?;
         let known = object.fact(&body.text("state", 32)?).ok_or(MALFORMED)?;
@@ -91,43 +111,53 @@ impl<'a> Fact<'a> {
         })
     }
 
-    fn apply(&self, step: &mut Step) -> Result<(), Reject> {
+    /// Does what follows of it.
+    pub(crate) fn apply(&self, step: &mut Step, event: &Event) -> Result<(), Reject> {
         match (self.object, &self.payment) {
-            (Object::Payment, _) => self.on_payment(step),
-            (Object::Refund | Object::Dispute, Some(payment)) => self.on_object(step, payment),
+            (Object::Payment, _) => self.on_payment(step, event),
+            (Object::Refund | Object::Dispute, Some(payment)) => self.on_object(step, event, payment),
             // Of payouts the plugin that pays them out is told.
             _ => Ok(()),
         }
     }
 
-    fn on_payment(&self, step: &mut Step) -> Result<(), Reject> {
-        let mut keys = Vec::from([payment::key(&self.id), PARKED.key().text(&self.id)]);
+    fn on_payment(&self, step: &mut Step, event: &Event) -> Result<(), Reject> {
+        let mut keys = Vec::from([payment::key(&self.id), PARKED.key().text(&self.id), aside::key(&self.id)]);
         keys.extend(self.order.as_ref().map(order::key));
         let found = step.state.get_many(&keys);
-        let old = found.first().and_then(Option::as_deref).and_then(Payment::decode);
-        let parked = found.get(1).is_some_and(Option::is_some);
+        let row = |at: usize| found.get(at).and_then(Option::as_deref);
+        let (old, aside) = (row(0).and_then(Payment::decode), row(2).and_then(Aside::decode));
         let order = match (&old, self.order) {
-            (None, None) => return Err(MALFORMED),
-            (None, Some(named)) => named,
+            (None, None) => return self.set_aside(step, event, Why::NoOrder, aside.as_ref()),
+            (Some(old), Some(named)) if old.order != named => {
+                return self.set_aside(step, event, Why::OtherOrder, aside.as_ref());
+            }
+            (_, Some(_)) if row(3).is_none() => return self.set_aside(step, event, Why::UnknownOrder, aside.as_ref()),
             (Some(old), None) => old.order,
-            (Some(old), Some(named)) if old.order == named => named,
-            (Some(_), Some(_)) => return Err(STATE),
+            (_, Some(named)) => named,
         };
-        if found.get(2).is_some_and(Option::is_none) {
-            return Err(NOT_FOUND);
-        }
         if !self.known.is_news(old.as_ref().map(|old| old.known)) {
             return Ok(());
         }
         let mut case = Case::open(step, order)?;
-        case.add_payment(&self.id)?;
+        if !case.add_payment(&self.id) {
+            return self.set_aside(case.step, event, Why::TooMany, aside.as_ref());
+        }
+        aside.iter().for_each(|aside| aside.settle(&mut case.step.state, &self.id));
         let mut new = Payment::new(order, self.known, self.amount, &self.currency);
         if let Some(old) = &old {
             new = Payment { known: new.known, amount: new.amount, currency: new.currency, ..old.clone() };
         }
-        self.follow(&mut case, &mut new, parked)?;
+        self.follow(&mut case, &mut new, row(1).is_some())?;
         case.put(&self.id, old.as_ref(), &new);
         case.close();
+        Ok(())
+    }
+
+    /// Keeps it for somebody to look at.
+    fn set_aside(&self, step: &mut Step, event: &Event, why: Why, old: Option<&Aside>) -> Result<(), Reject> {
+        let new = Aside::new(why, self.known, self.amount, &self.currency, self.order, event);
+        new.store(&mut step.state, &self.id, old);
         Ok(())
     }
 
@@ -150,9 +180,9 @@ impl<'a> Fact<'a> {
         }
     }
 
-    fn on_object(&self, step: &mut Step, payment_id: &str) -> Result<(), Reject> {
-        let key = key(payment_id, self.object, &self.id);
-        let found = step.state.get_many(&[key.clone(), payment::key(payment_id)]);
+    fn on_object(&self, step: &mut Step, event: &Event, payment_id: &str) -> Result<(), Reject> {
+        let (key, parked) = (key(payment_id, self.object, &self.id), PARKED.key().text(payment_id));
+        let found = step.state.get_many(&[key.clone(), payment::key(payment_id), parked.clone()]);
         let old = found.first().and_then(Option::as_deref).and_then(Thing::decode);
         let payment = found.get(1).and_then(Option::as_deref).and_then(Payment::decode);
         let is_news = self.known.is_news(old.as_ref().map(|old| old.known));
@@ -164,7 +194,9 @@ impl<'a> Fact<'a> {
         let Some(payment) = payment.filter(Payment::is_captured) else {
             if is_news && !mutation::is(Mutation::NoParking) {
                 step.state.set(&key, new.encode());
-                step.state.set(&PARKED.key().text(payment_id), Vec::new());
+                if found.get(2).is_none_or(Option::is_none) {
+                    step.state.set(&parked, Parked { at: event.sequenced_at(), index: event.index() }.encode());
+                }
             }
             return Ok(());
         };
@@ -191,12 +223,32 @@ impl<'a> Fact<'a> {
     }
 }
 
+/// Since when something waits for a payment's capture.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Parked {
+    /// Log time and place of the first such fact.
+    pub(crate) at: u64,
+    pub(crate) index: u64,
+}
+
+impl Parked {
+    fn encode(self) -> Vec<u8> {
+        Writer::new().u8(VERSION).u64(self.at).u64(self.index).finish()
+    }
+
+    pub(crate) fn decode(row: &[u8]) -> Option<Self> {
+        let mut row = Reader::new(row);
+        row.u8().filter(|version| *version == VERSION)?;
+        Some(Self { at: row.u64()?, index: row.u64()? })
+    }
+}
+
 /// A refund or a dispute as the provider knows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Thing {
     pub(crate) known: Known,
     pub(crate) amount: u64,
-    currency: String,
+    pub(crate) currency: String,
     /// Of a refund: which of ours it is.
     pub(crate) ours: Option<[u8; 32]>,
 }

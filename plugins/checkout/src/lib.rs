@@ -10,6 +10,7 @@
 extern crate alloc;
 
 mod answer;
+mod aside;
 mod case;
 mod command;
 mod fact;
@@ -31,12 +32,13 @@ mod terms;
 use alloc::vec::Vec;
 
 use tally_market::codes::MALFORMED;
-use tally_market::once;
+use tally_market::{audit, once};
 use tally_plugin::{Event, Manifest, Plugin, Reject, Snapshot, State, Step, Table};
 
 /// The tables of the plugin's own rows.
-const TABLES: [Table; 17] = [
+const TABLES: [Table; 18] = [
     answer::ANSWERED,
+    aside::ASIDE,
     fact::OBJECTS,
     fact::PARKED,
     offer::OFFERS,
@@ -74,7 +76,8 @@ impl Plugin for Checkout {
             .limit("emits", 64)
             .limit("gas", 8_000_000);
         let manifest = ["effect", "market", "order", "payment"].into_iter().fold(manifest, Manifest::entity_type);
-        routes::declare(once::declare(TABLES.into_iter().fold(manifest, Manifest::table)))
+        let manifest = audit::declare(TABLES.into_iter().fold(manifest, Manifest::table), "/audit/checkout");
+        routes::declare(once::declare(manifest))
     }
 
     fn init(state: &mut State, config: &[u8]) -> Result<(), Reject> {

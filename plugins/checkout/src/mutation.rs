@@ -19,11 +19,12 @@ pub enum Mutation {
     MismatchPays,
     StockNotReleased,
     RefusalKeepsReservation,
+    AnswersByOrder,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::NoRankGuard,
         Self::RefundFailureIgnored,
         Self::WonTreatedAsLost,
@@ -36,6 +37,7 @@ impl Mutation {
         Self::MismatchPays,
         Self::StockNotReleased,
         Self::RefusalKeepsReservation,
+        Self::AnswersByOrder,
     ];
 }
 

@@ -10,7 +10,7 @@ use tally_market::codes::{FORBIDDEN, MALFORMED, STATE};
 use tally_market::money::add;
 use tally_plugin::json::Object;
 use tally_plugin::record::{Reader, Writer};
-use tally_plugin::{Event, Key, Range, Read, Reject, Step, Table};
+use tally_plugin::{Event, Key, Range, Read, Reject, Step, Table, crypto};
 
 use crate::case::Case;
 use crate::command::Command;
@@ -33,15 +33,22 @@ const DUE_MAX: u32 = 32;
 pub(crate) const PAYMENTS_MAX: usize = 16;
 const OPTIONS_BYTES_MAX: usize = 2_000;
 const TOKEN_BYTES_MAX: usize = 255;
-const REASON_BYTES_MAX: usize = 200;
 const VERSION: u8 = 1;
 
-/// An effect that was asked for and not answered.
+/// What the provider was asked to do.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Doing {
     Create,
     Cancel,
     Refund([u8; 32]),
+}
+
+/// An effect that was asked for and not answered.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Asked {
+    /// SHA-256 of its body, by which an answer names it: no two effects of an order have the same.
+    pub(crate) request: [u8; 32],
+    pub(crate) doing: Doing,
 }
 
 /// An order's row.
@@ -61,7 +68,7 @@ pub(crate) struct Order {
     /// The one that paid it.
     pub(crate) paid_by: Option<String>,
     pub(crate) sums: Sums,
-    /// In the order they were asked for, which is that of their answers.
+    /// In the order they were asked for.
     pub(crate) asked: Vec<Asked>,
     pub(crate) terms: Terms,
 }
@@ -98,8 +105,7 @@ pub(crate) fn create(command: &mut Command<'_>) -> Result<Vec<u8>, Reject> {
         order.state = State::Paid;
     } else {
         step.state.reindex(None, Some(&due_key(&order, &id)));
-        order.asked.push(Asked::Create);
-        ask_intent(step, &id, &order, &token);
+        ask_intent(step, &id, &mut order, &token);
     }
     step.state.set(&key(&id), order.encode());
     Ok(result(&id, &order))
@@ -132,10 +138,10 @@ fn draft(command: &mut Command<'_>, wish: &Wish) -> Result<Order, Reject> {
     })
 }
 
-fn ask_intent(step: &mut Step, id: &[u8; 32], order: &Order, token: &str) {
+fn ask_intent(step: &mut Step, id: &[u8; 32], order: &mut Order, token: &str) {
     let body = Object::new().number("amount", order.terms.amount).text("currency", &order.terms.offer.currency);
     let body = body.text("op", "intent.create").hex("order", id).text("payment_method", token);
-    step.effect("payment", &tally_market::hex::encode(id), &body.finish());
+    order.ask(step, id, Doing::Create, &body.finish());
 }
 
 fn result(id: &[u8; 32], order: &Order) -> Vec<u8> {
@@ -146,7 +152,7 @@ fn result(id: &[u8; 32], order: &Order) -> Vec<u8> {
 /// `checkout.order.canceled`: by the buyer, an admin or finance.
 pub(crate) fn cancel(command: &mut Command<'_>) -> Result<Vec<u8>, Reject> {
     let id = command.order_id()?;
-    command.body.text("reason", REASON_BYTES_MAX)?;
+    command.note(Object::new())?;
     let Command { step, principal, roles, .. } = command;
     let mut case = Case::open(step, id)?;
     let may = case.order.buyer == *principal || roles.has("admins", principal) || roles.has("finance", principal);
@@ -185,16 +191,22 @@ pub(crate) fn tick(step: &mut Step, event: &Event) -> Result<(), Reject> {
 }
 
 impl Order {
+    /// Asks the provider, and notes that it was asked.
+    pub(crate) fn ask(&mut self, step: &mut Step, id: &[u8; 32], doing: Doing, body: &[u8]) {
+        self.asked.push(Asked { request: crypto::sha256(body), doing });
+        step.effect("payment", &tally_market::hex::encode(id), body);
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let row = Writer::new().u8(VERSION).u8(self.state as u8).u8(u8::from(self.confirmed)).text(&self.buyer);
         let row = row.u64(self.created_at).u64(self.deadline).u64(self.index);
         let row = row.bytes(self.quote.as_ref().map_or(&[], |hash| hash));
         let row = row.text(self.paid_by.as_deref().unwrap_or_default()).u64(self.payments.len() as u64);
         let row = self.payments.iter().fold(row, |row, payment| row.text(payment)).u64(self.asked.len() as u64);
-        let row = self.asked.iter().fold(row, |row, asked| match asked {
-            Asked::Create => row.u8(0),
-            Asked::Cancel => row.u8(1),
-            Asked::Refund(id) => row.u8(2).id(id),
+        let row = self.asked.iter().fold(row, |row, asked| match (row.id(&asked.request), asked.doing) {
+            (row, Doing::Create) => row.u8(0),
+            (row, Doing::Cancel) => row.u8(1),
+            (row, Doing::Refund(id)) => row.u8(2).id(&id),
         });
         self.terms.write(self.sums.write(row)).finish()
     }
@@ -209,11 +221,13 @@ impl Order {
         let payments = (0..row.u64()?).map(|_| row.text().map(String::from)).collect::<Option<_>>()?;
         let mut asked = Vec::new();
         for _ in 0..row.u64()? {
-            asked.push(match row.u8()? {
-                0 => Asked::Create,
-                1 => Asked::Cancel,
-                _ => Asked::Refund(row.id()?),
-            });
+            let request = row.id()?;
+            let doing = match row.u8()? {
+                0 => Doing::Create,
+                1 => Doing::Cancel,
+                _ => Doing::Refund(row.id()?),
+            };
+            asked.push(Asked { request, doing });
         }
         let sums = Sums::decode(&mut row)?;
         let terms = Terms::decode(&mut row)?;

@@ -23,7 +23,6 @@ pub(crate) const USED: Table = Table::new("used/");
 /// Basis points of the whole.
 const BPS: u64 = 10_000;
 const NAME_BYTES_MAX: usize = 64;
-const REASON_BYTES_MAX: usize = 200;
 const VERSION: u8 = 1;
 /// No limit.
 const UNLIMITED: u64 = u64::MAX;
@@ -71,10 +70,10 @@ fn used_key(name: &str, buyer: &str) -> Key {
 pub(crate) fn create(command: &mut Command<'_>) -> Result<Vec<u8>, Reject> {
     command.require_new()?;
     let body = command.body;
-    let name = body.text("promotion", NAME_BYTES_MAX)?;
-    body.text("reason", REASON_BYTES_MAX)?;
-    let promotion = Promotion::read(body.member("rule", Some)?)?;
+    let (name, rule) = (body.text("promotion", NAME_BYTES_MAX)?, body.member("rule", Some)?);
+    let promotion = Promotion::read(rule)?;
     command.roles.require("admins", &command.principal)?;
+    command.note(Object::new().text("promotion", &name).raw("rule", rule.raw().as_bytes()))?;
     let state = &mut command.step.state;
     if state.get(&key(&name)).is_some() {
         return Err(STATE);
@@ -88,8 +87,8 @@ pub(crate) fn end(command: &mut Command<'_>) -> Result<Vec<u8>, Reject> {
     command.require_new()?;
     let body = command.body;
     let name = body.text("promotion", NAME_BYTES_MAX)?;
-    body.text("reason", REASON_BYTES_MAX)?;
     command.roles.require("admins", &command.principal)?;
+    command.note(Object::new().text("promotion", &name))?;
     let state = &mut command.step.state;
     let mut promotion = load(state, &name).ok_or(NOT_FOUND)?;
     if promotion.ended {

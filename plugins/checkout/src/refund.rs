@@ -8,7 +8,6 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use tally_market::codes::{EXCEEDS, FORBIDDEN, MALFORMED, STATE};
-use tally_market::hex;
 use tally_market::money::add;
 use tally_plugin::json::Object;
 use tally_plugin::record::{Reader, Writer};
@@ -18,7 +17,7 @@ use crate::case::Case;
 use crate::command::Command;
 use crate::machine::{Input, Then};
 use crate::mutation::{self, Mutation};
-use crate::order::Asked;
+use crate::order::Doing;
 use crate::payment::{self, Payment, Role};
 
 /// Order, refund: those that we asked for.
@@ -26,7 +25,6 @@ pub(crate) const REFUNDS: Table = Table::new("refund/");
 
 /// Effects of an order that wait for their answer, at most; a further refund waits for one of them.
 const ASKED_MAX: usize = 64;
-const REASON_BYTES_MAX: usize = 200;
 const VERSION: u8 = 1;
 
 /// Where a refund that we asked for is.
@@ -58,10 +56,10 @@ pub(crate) fn key(order: &[u8; 32], refund: &[u8; 32]) -> Key {
 pub(crate) fn request(command: &mut Command<'_>) -> Result<Vec<u8>, Reject> {
     let order_id = command.order_id()?;
     let amount = command.body.number("amount")?;
-    command.body.text("reason", REASON_BYTES_MAX)?;
     if amount == 0 {
         return Err(MALFORMED);
     }
+    command.note(Object::new().number("amount", amount))?;
     let Command { step, principal, roles, .. } = command;
     let mut case = Case::open(step, order_id)?;
     let order = &case.order;
@@ -118,10 +116,9 @@ fn ask(case: &mut Case<'_>, id: &str, payment: &mut Payment, amount: u64) -> Res
     payment.asked = add(payment.asked, amount)?;
     let row = Refund { payment: String::from(id), amount, stage: Stage::Asked };
     case.step.state.set(&key(&case.id, &refund), row.encode());
-    case.order.asked.push(Asked::Refund(refund));
     let body = Object::new().number("amount", amount).text("currency", &payment.currency);
     let body = body.text("op", "refund.create").hex("order", &case.id).text("payment", id).hex("refund", &refund);
-    case.step.effect("payment", &hex::encode(&case.id), &body.finish());
+    case.order.ask(case.step, &case.id, Doing::Refund(refund), &body.finish());
     Ok(refund)
 }
 

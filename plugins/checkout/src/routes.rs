@@ -7,12 +7,13 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use tally_market::{Caller, hex, once};
+use tally_market::{Caller, audit, hex, once};
 use tally_plugin::json::{Array, Object};
 use tally_plugin::query::{self, Request, cursor, read_cursor, refuse};
 use tally_plugin::{Key, Manifest, Method, Range, Read, Snapshot, Table};
 
-use crate::fact::{self, OBJECTS, Thing};
+use crate::aside::{self, ASIDE, Aside};
+use crate::fact::{self, OBJECTS, PARKED, Parked, Thing};
 use crate::money::{self, Totals};
 use crate::order::{self, BUYERS, OPTIONS, ORDERS, Order};
 use crate::payment::{self, EXCEPTIONS, Payment};
@@ -23,6 +24,8 @@ const PAGE_ROWS: u64 = 20;
 const PAGE_ROWS_MAX: u64 = 100;
 /// Refunds and disputes of one payment that an order shows, the first by their ids.
 const SHOWN_MAX: u32 = 256;
+/// And those that wait for their payment, of which a page has many.
+const PARKED_SHOWN_MAX: u32 = 16;
 
 /// Why an answer is not 200: its status and its code.
 type Refusal = (u16, &'static str);
@@ -36,6 +39,8 @@ pub(crate) fn declare(manifest: Manifest) -> Manifest {
         .query("order", "/order/{id}")
         .query("orders", "/orders")
         .query("exceptions", "/exceptions")
+        .query("parked", "/facts/parked")
+        .query("unmatched", "/facts/unmatched")
         .command("purchase", Method::Post, "/purchase", "checkout.order.created")
         .command("quote", Method::Post, "/quote", "checkout.quote.requested")
         .command("cancel", Method::Post, "/order/{id}/cancel", "checkout.order.canceled")
@@ -52,6 +57,9 @@ pub(crate) fn answer(state: &mut Snapshot, bytes: &[u8]) -> Vec<u8> {
         "order" => one(state, &request, &caller),
         "orders" => orders(state, &request, &caller),
         "exceptions" => exceptions(state, &request, &caller),
+        "parked" => parked(state, &request, &caller),
+        "unmatched" => unmatched(state, &request, &caller),
+        audit::ROUTE => audit::page(state, &request, &caller),
         "result" => result(state, &request),
         _ => Err((404, "no_route")),
     };
@@ -178,11 +186,14 @@ fn order_of(key: &[u8], table: Table) -> Option<[u8; 32]> {
     parts.id()
 }
 
+/// What is for those alone who look after the money.
+fn require_finance(caller: &Caller) -> Result<(), Refusal> {
+    if caller.has("admin") || caller.has("finance") { Ok(()) } else { Err(FORBIDDEN) }
+}
+
 /// Payments that somebody must look at.
 fn exceptions(state: &mut Snapshot, request: &Request<'_>, caller: &Caller) -> Result<Vec<u8>, Refusal> {
-    if !caller.has("admin") && !caller.has("finance") {
-        return Err(FORBIDDEN);
-    }
+    require_finance(caller)?;
     page(state, request, EXCEPTIONS.key().within(), |state, keys| {
         keys.iter().filter_map(|key| exception(state, key)).collect()
     })
@@ -199,6 +210,50 @@ fn exception(state: &mut Snapshot, key: &[u8]) -> Option<Vec<u8>> {
     let object = object.text("reason", &String::from_utf8(reason?).ok()?).number("captured", row.amount);
     let object = object.text("currency", &row.currency).number("amount", order.terms.amount);
     Some(object.number("left", row.available()).finish())
+}
+
+/// Payments of which refunds or disputes are known and that are not captured, in the order of their ids.
+fn parked(state: &mut Snapshot, request: &Request<'_>, caller: &Caller) -> Result<Vec<u8>, Refusal> {
+    require_finance(caller)?;
+    page(state, request, PARKED.key().within(), |state, keys| {
+        let ids: Vec<String> = keys.iter().filter_map(|key| PARKED.read(key)?.text()).collect();
+        let rows = state.get_many(&ids.iter().map(|id| PARKED.key().text(id)).collect::<Vec<_>>());
+        let payments = state.get_many(&ids.iter().map(|id| payment::key(id)).collect::<Vec<_>>());
+        let known = ids.iter().zip(rows).zip(payments);
+        let shown = known.filter_map(|((id, row), payment)| {
+            let since = Parked::decode(&row?)?;
+            let payment = payment.and_then(|row| Payment::decode(&row));
+            let object = Object::new().number("at", since.at).number("index", since.index).text("payment", id);
+            let object = payment.iter().fold(object, |object, payment| object.hex("order", &payment.order));
+            Some(with_parked(state, object, id).finish())
+        });
+        shown.collect()
+    })
+}
+
+/// The first of them, and whether there are more.
+fn with_parked(state: &mut Snapshot, object: Object, payment_id: &str) -> Object {
+    let (mut objects, mut count) = (Array::new(), 0);
+    state.scan(&OBJECTS.key().text(payment_id).within(), PARKED_SHOWN_MAX + 1, |key, row| {
+        let (Some((dispute, id)), Some(thing)) = (fact::read_key(key), Thing::decode(row)) else { return };
+        count += 1;
+        if count <= PARKED_SHOWN_MAX {
+            let shown = Object::new().number("amount", thing.amount).text("currency", &thing.currency).text("id", &id);
+            let shown = shown.text("object", if dispute { "dispute" } else { "refund" });
+            objects = core::mem::take(&mut objects).raw(&shown.text("state", thing.known.shown()).finish());
+        }
+    });
+    object.bool("more", count > PARKED_SHOWN_MAX).raw("objects", &objects.finish())
+}
+
+/// Payments of our account that belong to no order of ours, in the order of their ids.
+fn unmatched(state: &mut Snapshot, request: &Request<'_>, caller: &Caller) -> Result<Vec<u8>, Refusal> {
+    require_finance(caller)?;
+    page(state, request, ASIDE.key().within(), |state, keys| {
+        let ids: Vec<String> = keys.iter().filter_map(|key| ASIDE.read(key)?.text()).collect();
+        let rows = state.get_many(&ids.iter().map(|id| aside::key(id)).collect::<Vec<_>>());
+        ids.iter().zip(rows).filter_map(|(id, row)| Some(Aside::decode(&row?)?.show(id))).collect()
+    })
 }
 
 /// A page of keys, shown; `after` is the last of them.

@@ -270,7 +270,10 @@ fn stock_is_set_aside_and_comes_back_at_expiry_cancellation_and_failure() {
                 market.tick()
             }
             "cancellation" => market.cancel(BUYER, &order),
-            _ => market.answer(CONNECTOR, &answered(1, &order, None)),
+            _ => {
+                let refusal = market.declined(1, &order, 0);
+                market.answer(CONNECTOR, &refusal)
+            }
         };
         accepted(&outcome);
         assert!(outcome.emits.is_empty(), "{end}: no money was moved");
@@ -341,4 +344,54 @@ fn a_configuration_is_whole_or_refused() {
         let event = TestEvent::new("checkout.order.created", "order", "new", canonical(&Market::wish()));
         assert_eq!(host.apply_one(event).verdict, Verdict::Rejected("malformed".into()));
     }
+}
+
+#[test]
+fn promotions_cancellations_and_refunds_are_listed_with_actor_and_reason_for_admins() {
+    let mut market = Market::new(PRICE, None);
+    let rule = json!({"bps": 1, "from": 1, "kind": "percent", "until": 2});
+    let paid = market.paid(BUYER);
+    let second = market.buy(BUYER);
+    let mut expected = Vec::new();
+    for (who, kind, entity, body, shown) in [
+        (
+            ADMIN,
+            "checkout.promotion.created",
+            "new",
+            json!({"promotion": "p", "rule": rule}),
+            json!({"promotion": "p", "rule": rule}),
+        ),
+        (ADMIN, "checkout.promotion.ended", "new", json!({"promotion": "p"}), json!({"promotion": "p"})),
+        (CASHIER, "checkout.order.canceled", &second, json!({}), json!({})),
+        (ADMIN, "checkout.refund.requested", &paid, json!({"amount": 10}), json!({"amount": 10})),
+    ] {
+        for reason in [Value::Null, json!(""), json!("x".repeat(201))] {
+            refused(&market.fresh(who, kind, entity, with(body.clone(), json!({"reason": reason}))), "malformed");
+        }
+        // What is refused for another reason is not listed either.
+        if who == ADMIN && kind != "checkout.refund.requested" {
+            refused(&market.fresh(BUYER, kind, entity, with(body.clone(), json!({"reason": "mine"}))), "forbidden");
+        }
+        let (at, index) = (market.now, market.index);
+        accepted(&market.fresh(who, kind, entity, with(body, json!({"reason": "asked by phone"}))));
+        let told = json!({
+            "action": kind, "actor": principal(who), "at": at, "entity": entity, "index": index, "reason": "asked by phone",
+        });
+        expected.push(with(told, shown));
+    }
+    let (mut seen, mut after) = (Vec::new(), None);
+    loop {
+        let mut args = vec![("limit", "3".to_owned())];
+        args.extend(after.take().map(|after: u64| ("after", after.to_string())));
+        let args: Vec<(&str, &str)> = args.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let (status, body) = market.ask("audit", &args, None, &["admin"]);
+        assert_eq!(status, 200, "{body}");
+        seen.extend(body["rows"].as_array().expect("rows").iter().cloned());
+        after = body["after"].as_u64();
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, expected);
+    assert_eq!(market.ask("audit", &[], Some(CASHIER), &["finance"]).0, 403);
 }

@@ -13,35 +13,6 @@ use serde_json::{Value, json};
 use tally_checkout::mutation::{Mutation, choose};
 use tally_plugin::test_host::Verdict;
 
-/// What is random: splitmix64.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-
-    fn shuffle<T>(&mut self, items: &mut [T]) {
-        for at in (1..items.len()).rev() {
-            items.swap(at, usize::try_from(self.roll(at as u64 + 1)).expect("as it is drawn"));
-        }
-    }
-
-    /// Some of the states, in their order, and at least one.
-    fn chain(&mut self, states: &[&'static str]) -> Vec<&'static str> {
-        let kept: Vec<&str> = states.iter().copied().filter(|_| self.roll(2) == 0).collect();
-        if kept.is_empty() {
-            vec![states[usize::try_from(self.roll(states.len() as u64)).expect("as it is drawn")]]
-        } else {
-            kept
-        }
-    }
-}
-
 /// What is delivered.
 #[derive(Clone, Debug, PartialEq)]
 enum Event {
@@ -361,11 +332,13 @@ fn deliveries(seed: u64) -> Result<(), String> {
 /// A provider with its own books of one payment, which does not let more go than it has.
 #[derive(Default)]
 struct Provider {
-    /// Effects that wait: refund and amount.
-    waiting: Vec<(String, u64)>,
+    /// Effects that wait: refund, amount and body.
+    waiting: Vec<(String, u64, Vec<u8>)>,
     refunds: Vec<(String, String, u64, &'static str)>,
     disputes: Vec<(String, u64, &'static str)>,
     answers: u64,
+    /// Of refusals that nobody heard: it stays reserved, and nobody else's reservation goes instead.
+    forgotten: u64,
 }
 
 impl Provider {
@@ -391,9 +364,7 @@ impl Race {
     fn new(price: u64) -> Self {
         let mut market = Market::new(price, None);
         let order = market.buy(BUYER);
-        accepted(
-            &market.answer(CONNECTOR, &answered(0, &order, Some(json!([payment("pi_1", &order, "succeeded", price)])))),
-        );
+        accepted(&market.answer(CONNECTOR, &answered(0, &order, json!([payment("pi_1", &order, "succeeded", price)]))));
         Self {
             market,
             order,
@@ -420,32 +391,42 @@ impl Race {
         if outcome.verdict != expected {
             return Err(format!("{amount} beside {taken} of {}: {:?}", self.price, outcome.verdict));
         }
-        for effect in effects(&outcome) {
+        for (effect, asked) in effects(&outcome).iter().zip(&outcome.effects) {
             let refund = effect["refund"].as_str().expect("as it is drawn").to_owned();
             self.heard.insert(refund.clone(), amount);
-            self.provider.waiting.push((refund, amount));
+            self.provider.waiting.push((refund, amount, asked.body.clone()));
         }
         Ok(())
     }
 
-    /// The provider does the oldest wish, or refuses it, and answers.
+    /// The provider does a wish, mostly the oldest, or refuses it, and answers; one in eight answers never comes, as where
+    /// the plugin was away. An answer is about its own wish whatever became of the others.
     fn perform(&mut self, dice: &mut Dice) -> Result<(), String> {
         if self.provider.waiting.is_empty() {
             return Ok(());
         }
-        let (refund, amount) = self.provider.waiting.remove(0);
+        let at = if dice.roll(3) == 0 { dice.roll(self.provider.waiting.len() as u64) } else { 0 };
+        let (refund, amount, body) = self.provider.waiting.remove(usize::try_from(at).expect("as it is drawn"));
+        let is_lost = dice.roll(8) == 0;
         let number = self.provider.answers;
         self.provider.answers += 1;
         let answer = if self.provider.gone() + amount > self.price || dice.roll(5) == 0 {
+            if is_lost {
+                self.provider.forgotten += amount;
+                return Ok(());
+            }
             self.heard.remove(&refund);
-            answered(number, &self.order, None)
+            declined(number, &self.order, &body)
         } else {
             let id = format!("re_{number}");
             let state = if dice.roll(2) == 0 { "pending" } else { "succeeded" };
             self.provider.refunds.push((id.clone(), refund.clone(), amount, state));
             let fact = with(thing("refund", &id, "pi_1", state, amount), json!({"refund": refund}));
+            if is_lost {
+                return self.send(fact);
+            }
             self.sent.push(fact.clone());
-            answered(number, &self.order, Some(json!([fact])))
+            answered(number, &self.order, json!([fact]))
         };
         for _ in 0..=dice.roll(2) {
             let verdict = self.market.answer(CONNECTOR, &answer).verdict;
@@ -509,7 +490,7 @@ impl Race {
         let disputes = |word: &str| -> u64 {
             self.provider.disputes.iter().filter(|(.., state)| *state == word).map(|(_, amount, _)| amount).sum()
         };
-        let waiting: u64 = self.provider.waiting.iter().map(|(_, amount)| amount).sum();
+        let waiting = self.provider.waiting.iter().map(|(_, amount, _)| amount).sum::<u64>() + self.provider.forgotten;
         let truth = json!({
             "captured": self.price, "dispute_lost": disputes("lost"), "dispute_open": disputes("open"),
             "refund_pending": refunds("pending") + waiting, "refunded": refunds("succeeded"),

@@ -1,24 +1,43 @@
 //! Texts that look like the number of a payment card (M-047): 13 to 19 digits, alone or in groups, that begin as cards do and
 //! whose last digit is the Luhn digit of the others (ISO/IEC 7812-1, annex B).
 //!
-//! Takes any bytes; gives a verdict. Digits inside a longer word, such as an id in hexadecimal, are none. One in ten random
-//! numbers of that length and beginning is refused with the cards: a refusal can be written otherwise, a leak cannot.
+//! Takes any bytes; gives a verdict. Digits inside a longer word, such as an id in hexadecimal, are none, and a UUID with its
+//! hyphens is one word: agents are named by UUIDs and cannot choose another. Whoever wants to can hide 32 hexadecimal digits
+//! in one, as in any word, and nothing beside it. One in ten random numbers of that length and beginning is refused with the
+//! cards: a refusal can be written otherwise, a leak cannot.
 
 /// Digits of the shortest and the longest card number.
 const DIGITS: core::ops::RangeInclusive<usize> = 13..=19;
+/// Bytes of a UUID in hexadecimal with hyphens, and where those stand.
+const UUID_BYTES: usize = 36;
+const UUID_HYPHENS: [usize; 4] = [8, 13, 18, 23];
 
 /// Whether a card number may be in it.
 #[must_use]
 pub fn is_in(text: &[u8]) -> bool {
     let mut at = 0;
     while at < text.len() {
-        let begins = text[at].is_ascii_digit() && (at == 0 || !is_word(text[at - 1]));
-        if begins && number_at(&text[at..]) {
+        let begins = at == 0 || !is_word(text[at - 1]);
+        if begins && is_uuid_at(&text[at..]) {
+            at += UUID_BYTES;
+            continue;
+        }
+        if begins && text[at].is_ascii_digit() && number_at(&text[at..]) {
             return true;
         }
         at += 1;
     }
     false
+}
+
+/// Whether a UUID begins here and is no part of a longer word.
+fn is_uuid_at(text: &[u8]) -> bool {
+    // Most words are none; the first hyphen says so.
+    let Some(uuid) = text.get(..UUID_BYTES).filter(|uuid| uuid[UUID_HYPHENS[0]] == b'-') else { return false };
+    let mut bytes = uuid.iter().enumerate();
+    let formed =
+        bytes.all(|(at, byte)| if UUID_HYPHENS.contains(&at) { *byte == b'-' } else { byte.is_ascii_hexdigit() });
+    formed && !text.get(UUID_BYTES).is_some_and(|byte| is_word(*byte))
 }
 
 fn is_word(byte: u8) -> bool {
@@ -36,7 +55,7 @@ fn number_at(text: &[u8]) -> bool {
                 count += 1;
             }
             Some(b'0'..=b'9') => return false,
-            Some(b' ' | b'-' | b'.') if text.get(at + 1).is_some_and(u8::is_ascii_digit) => {
+            Some(b' ' | b'-' | b'.') if goes_on(&text[at + 1..]) => {
                 if is_card(&digits[..count]) {
                     return true;
                 }
@@ -46,6 +65,10 @@ fn number_at(text: &[u8]) -> bool {
         }
         at += 1;
     }
+}
+
+fn goes_on(text: &[u8]) -> bool {
+    text.first().is_some_and(u8::is_ascii_digit) && !is_uuid_at(text)
 }
 
 fn is_card(digits: &[u8]) -> bool {
@@ -96,8 +119,29 @@ mod tests {
             "",
             "12",
             "9007199254740991",
+            "agent:00000000-0000-8000-8008-424242424242",
+            "{\"actor\":\"agent:42424242-4242-4242-0000-000000000000\",\"quantity\":1}",
+            "1-42424242-4242-4242-0000-000000000000-1",
         ] {
             assert!(!is_in(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_number_beside_a_uuid_or_in_almost_one_is_found() {
+        const UUID: &str = "3f2a51c7-9b0e-4d11-8a6f-0c5e7d9b1a24";
+        for number in ["4242424242424242", "5555-5555-5555-4444"] {
+            for text in
+                [format!("{UUID}-{number}"), format!("{number} {UUID}"), format!("{number}.{UUID}-{UUID} {number}")]
+            {
+                assert!(is_in(text.as_bytes()), "{text}");
+            }
+        }
+        // Another form, or a part of a longer word.
+        for text in
+            ["42424242-4242-4242-0000-00000000000", "42424242-4242-4242-0000-000000000000a", "42424242-4242-4242"]
+        {
+            assert!(is_in(text.as_bytes()), "{text}");
         }
     }
 }

@@ -13,6 +13,8 @@ codes! {
     KEY_REQUIRED = "idempotency_key_required",
     CARD_DATA = "card_data",
     FORBIDDEN = "forbidden",
+    FOREIGN_ACCOUNT = "foreign_account",
+    OTHER_MODE = "other_mode",
     NOT_FOUND = "not_found",
     CONFLICT = "idempotency_conflict",
     STATE = "state",

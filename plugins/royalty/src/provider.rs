@@ -1,11 +1,12 @@
 //! What the provider says of payouts: facts, and the answers to what was asked.
 //!
 //! Takes `payment.fact` and `effect.answered` of configured connectors; what is about other objects or other plugins
-//! changes nothing. A fact of another provider, account or mode than the configuration names is refused (`forbidden`).
+//! changes nothing. A fact of another provider or account than the configuration names is refused (`foreign_account`), and so
+//! is one of the other mode (`other_mode`).
 //! Facts only raise the rank of a payout: `transit` 0, `paid` 1, `failed` 2. A fact that does not match its payout is a
 //! fault, and posts nothing.
 
-use tally_market::codes::{FORBIDDEN, MALFORMED};
+use tally_market::codes::{FORBIDDEN, FOREIGN_ACCOUNT, MALFORMED, OTHER_MODE};
 use tally_market::{Body, Roles, hex};
 use tally_plugin::json::Json;
 use tally_plugin::{Event, Reject, Step};
@@ -92,8 +93,12 @@ fn fact(step: &mut Step, event: &Event, json: Json<'_>) -> Result<(), Reject> {
         return Ok(());
     }
     let body = Body::within(json, &FACT)?;
-    if Source::read(&body)? != Settings::load(&mut step.state).source {
-        return Err(FORBIDDEN);
+    let (said, ours) = (Source::read(&body)?, Settings::load(&mut step.state).source);
+    if (&said.provider, &said.account) != (&ours.provider, &ours.account) {
+        return Err(FOREIGN_ACCOUNT);
+    }
+    if said.livemode != ours.livemode {
+        return Err(OTHER_MODE);
     }
     let text = body.optional_text("payout", 64)?;
     let (state, amount, currency) = (body.text("state", 16)?, body.number("amount")?, body.currency("currency")?);

@@ -227,9 +227,9 @@ fn a_fact_of_another_provider_account_or_mode_is_refused_and_pays_nothing() {
     let before = books.accounts();
     let good = common::payout_fact(&id, 50, "paid");
     for (name, wrong, code) in [
-        ("provider", json!("another"), "forbidden"),
-        ("account", json!("acct_1"), "forbidden"),
-        ("livemode", json!(true), "forbidden"),
+        ("provider", json!("another"), "foreign_account"),
+        ("account", json!("acct_1"), "foreign_account"),
+        ("livemode", json!(true), "other_mode"),
         ("provider", json!(null), "malformed"),
         ("account", json!(7), "malformed"),
         ("livemode", json!("false"), "malformed"),

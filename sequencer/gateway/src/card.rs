@@ -3,22 +3,44 @@
 //! The rule is that of the plugins (`plugins/market/src/card.rs`), written a second time because guests share no code with
 //! the door, and held against it by a test: 13 to 19 digits, alone or in groups, that begin with 2 to 6 and whose last is
 //! the Luhn digit of the others (ISO/IEC 7812-1, annex B). Digits inside a longer word, such as an id in hexadecimal, are
-//! none. Takes bytes; gives a verdict.
+//! none, and a UUID with its hyphens is one word: what can be hidden in one is 32 hexadecimal digits. Takes bytes; gives a
+//! verdict.
 
 /// Digits of the shortest and the longest card number.
 const DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
+/// Hexadecimal digits of a UUID's parts, which hyphens divide.
+const UUID_PARTS: [usize; 5] = [8, 4, 4, 4, 12];
 
 /// Whether a card number may be in it.
 pub(crate) fn is_in(text: &[u8]) -> bool {
-    let mut before = None;
-    for (at, &byte) in text.iter().enumerate() {
-        let opens = byte.is_ascii_digit() && !before.is_some_and(is_word);
-        if opens && text.get(at..).is_some_and(opens_with_a_number) {
+    let (mut rest, mut within_word) = (text, false);
+    while let Some((byte, behind)) = rest.split_first() {
+        if !within_word && let Some(behind) = behind_a_uuid(rest) {
+            (rest, within_word) = (behind, true);
+            continue;
+        }
+        if !within_word && byte.is_ascii_digit() && opens_with_a_number(rest) {
             return true;
         }
-        before = Some(byte);
+        (rest, within_word) = (behind, is_word(*byte));
     }
     false
+}
+
+/// What is behind a UUID that opens a text and ends where its word ends.
+fn behind_a_uuid(text: &[u8]) -> Option<&[u8]> {
+    let mut rest = text;
+    for (number, digits) in UUID_PARTS.into_iter().enumerate() {
+        if number > 0 {
+            rest = rest.strip_prefix(b"-")?;
+        }
+        let (part, behind) = rest.split_at_checked(digits)?;
+        if !part.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        rest = behind;
+    }
+    Some(rest).filter(|rest| !rest.first().copied().is_some_and(is_word))
 }
 
 /// What makes a longer word of the digits beside it.
@@ -38,11 +60,13 @@ fn opens_with_a_number(text: &[u8]) -> bool {
         }
         number.extend(digits.iter().map(|digit| digit - b'0'));
         match behind {
-            [b' ' | b'-' | b'.', next, ..] if next.is_ascii_digit() => {
+            [b' ' | b'-' | b'.', next @ ..]
+                if next.first().is_some_and(u8::is_ascii_digit) && behind_a_uuid(next).is_none() =>
+            {
                 if is_number(&number) {
                     return true;
                 }
-                rest = behind.get(1..).unwrap_or_default();
+                rest = next;
             }
             [byte, ..] if is_word(*byte) => return false,
             _ => return is_number(&number),
@@ -92,8 +116,89 @@ mod tests {
         )
     }
 
+    /// What a text is put together of.
+    #[derive(Clone, Debug)]
+    enum Piece {
+        Uuid(String),
+        /// A number with its Luhn digit, in groups or not.
+        Card(String),
+        Other(String),
+    }
+
+    fn uuid() -> impl Strategy<Value = String> {
+        // Digits alone are where a card number can be; capitals are as good.
+        let digit = |digits: &'static str| proptest::sample::select(digits.chars().collect::<Vec<_>>());
+        let digits =
+            prop_oneof![digit("0123456789"), digit("0123456789abcdef"), digit("24"), digit("0123456789ABCDEF")];
+        proptest::collection::vec(digits, 32).prop_map(|digits| {
+            let digits: String = digits.into_iter().collect();
+            [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]].join("-")
+        })
+    }
+
+    fn card() -> impl Strategy<Value = String> {
+        let digits = (2u8..=6, proptest::collection::vec(0u8..10, 11..=17));
+        let groups = proptest::sample::select(vec![("", 4), (" ", 4), ("-", 4), (".", 5), ("-", 6)]);
+        (digits, groups).prop_map(|((first, digits), (between, group))| {
+            let mut digits: Vec<u8> = std::iter::once(first).chain(digits).chain([0]).collect();
+            let missing = (10 - luhn_sum(&digits) % 10) % 10;
+            *digits.last_mut().unwrap() = u8::try_from(missing).unwrap();
+            let digits: Vec<u8> = digits.iter().map(|digit| digit + b'0').collect();
+            digits.chunks(group).map(|group| std::str::from_utf8(group).unwrap()).collect::<Vec<_>>().join(between)
+        })
+    }
+
+    fn other() -> impl Strategy<Value = String> {
+        prop_oneof![
+            "[0-9]{1,14}",
+            "[0-9a-f]{1,9}",
+            "[a-z\"{:]{1,4}",
+            // What is almost a UUID.
+            (uuid(), 1usize..36).prop_map(|(uuid, bytes)| uuid[..bytes].to_owned()),
+            uuid().prop_map(|uuid| uuid.replace('-', "")),
+            (uuid(), "[0-9a-z-]").prop_map(|(uuid, more)| uuid + &more),
+        ]
+    }
+
+    /// Pieces, and what stands between them: mostly something that ends a word.
+    fn pieces() -> impl Strategy<Value = Vec<(Piece, &'static str)>> {
+        let piece = prop_oneof![
+            3 => uuid().prop_map(Piece::Uuid),
+            1 => card().prop_map(Piece::Card),
+            3 => other().prop_map(Piece::Other),
+        ];
+        let between = proptest::sample::select(vec![" ", "-", ".", "\"", ":", "/", ", ", " - "]);
+        proptest::collection::vec((piece, between), 1..6)
+    }
+
+    fn joined(pieces: &[(Piece, &str)], uuid: impl Fn(&str) -> String) -> String {
+        let text = |piece: &Piece| match piece {
+            Piece::Uuid(text) => uuid(text),
+            Piece::Card(text) | Piece::Other(text) => text.clone(),
+        };
+        pieces.iter().map(|(piece, between)| text(piece) + between).collect()
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_uuid_is_one_word_and_hides_nothing_beside_it(pieces in pieces()) {
+            let text = joined(&pieces, str::to_owned);
+            let found = is_in(text.as_bytes());
+            prop_assert_eq!(found, tally_market::card::is_in(text.as_bytes()), "{}", text);
+            // As if a word of letters stood in its place.
+            prop_assert_eq!(found, is_in(joined(&pieces, |_| "u".into()).as_bytes()), "{}", text);
+            let shows_a_card = pieces.iter().any(|(piece, _)| matches!(piece, Piece::Card(_)));
+            prop_assert!(found || !shows_a_card, "{}", text);
+        }
+
+        #[test]
+        fn a_uuid_alone_is_never_a_card_number(uuid in uuid()) {
+            for text in [uuid.clone(), format!("agent:{uuid}"), format!("/agents/{uuid}/orders?limit=1")] {
+                prop_assert!(!is_in(text.as_bytes()) && !tally_market::card::is_in(text.as_bytes()), "{}", text);
+            }
+        }
 
         #[test]
         fn the_door_and_the_plugins_refuse_the_same_texts(text in near_numbers()) {

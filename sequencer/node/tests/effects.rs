@@ -43,7 +43,7 @@ fn what_a_plugin_asks_for_is_done_once_and_answered_by_an_event_of_the_connector
         assert!(event.index > index);
         let suffix = record["suffix"].as_str().unwrap();
         let (status, result) = match suffix {
-            "f" => ("failed", json!({ "code": "declined" })),
+            "f" => ("failed", json!({ "code": "declined", "request_sha256": hash::object(b"\"pf\"").to_string() })),
             _ => ("done", json!({ "receipt": provider.done().iter().position(|(key, _)| *key == effect.to_hex()) })),
         };
         let body = json!({
@@ -144,7 +144,8 @@ fn a_dead_letter_that_an_operator_gives_up_is_answered_as_failed_and_lets_its_li
     until_all(&node, "answered", 2);
     assert_eq!(provider.bodies(), ["\"pa2\""]);
     let answers = answers(&node);
-    assert_eq!((&answers[0].1["status"], &answers[0].1["result"]), (&json!("failed"), &json!({ "code": "operator" })));
+    let given_up = json!({ "code": "operator", "request_sha256": hash::object(b"\"pa1\"").to_string() });
+    assert_eq!((&answers[0].1["status"], &answers[0].1["result"]), (&json!("failed"), &given_up));
     assert_eq!((answers.len(), &answers[1].1["status"]), (2, &json!("done")));
     drop(dispatching);
     node.stop();

@@ -96,7 +96,7 @@ pub(crate) fn without(mut value: Value, name: &str) -> Value {
 
 /// What is signed for a draft.
 pub(crate) fn manifest(draft: &Value, owner: &str, sku: &str, version: u64) -> String {
-    let unsigned = ["actor", "idempotency_key", "private"];
+    let unsigned = ["actor", "idempotency_key", "private", "reason"];
     let members = unsigned.into_iter().fold(draft.clone(), without);
     canonical(&json!({"manifest": members, "owner": owner, "sku": sku, "version": version}))
 }
@@ -158,16 +158,18 @@ impl Desk {
     }
 
     pub(crate) fn register(&mut self, seed: u8, signs_for: &str) -> Result<(), String> {
-        let body = json!({"for": signs_for, "key": key_hex(seed), "signer": format!("signer {seed}")});
+        let signer = format!("signer {seed}");
+        let body = json!({"for": signs_for, "key": key_hex(seed), "reason": "was shown the key", "signer": signer});
         self.command(ADMIN, "catalog.signer.registered", "new", body)
     }
 
     pub(crate) fn revoke(&mut self, seed: u8) -> Result<(), String> {
-        self.command(ADMIN, "catalog.signer.revoked", "new", json!({"key": key_hex(seed)}))
+        self.command(ADMIN, "catalog.signer.revoked", "new", json!({"key": key_hex(seed), "reason": "lost"}))
     }
 
     pub(crate) fn draft(&mut self, by: u8, sku: &str, draft: &Value) -> Result<(), String> {
-        self.command(by, "catalog.sku.drafted", sku, draft.clone())
+        let body = if by == ADMIN { with(draft.clone(), "reason", json!("the owner asked")) } else { draft.clone() };
+        self.command(by, "catalog.sku.drafted", sku, body)
     }
 
     /// Publishes a draft that an agent owns, by the agent's own key.

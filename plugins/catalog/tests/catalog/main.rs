@@ -1,5 +1,6 @@
 //! The catalogue's laws: refusals, signatures, splits and routes one by one, and random commands against a model.
 
+mod audit;
 mod desk;
 mod model;
 mod paging;

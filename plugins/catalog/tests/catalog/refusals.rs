@@ -119,12 +119,21 @@ fn commands_without_a_usable_key_are_refused() {
 /// One command of each kind, for the SKU `lamp`.
 fn commands() -> Vec<(&'static str, &'static str, Value)> {
     vec![
-        ("catalog.sku.drafted", "lamp", draft()),
-        ("catalog.sku.published", "lamp", vouch(&manifest(&draft(), &principal(1), "lamp", 1), 1, 1)),
+        ("catalog.sku.drafted", "lamp", with(draft(), "reason", json!("asked"))),
+        ("catalog.sku.published", "lamp", with(published(), "reason", json!("asked"))),
         ("catalog.sku.retired", "lamp", json!({"reason": "none"})),
-        ("catalog.signer.registered", "new", json!({"for": "platform", "key": key_hex(50), "signer": "s"})),
-        ("catalog.signer.revoked", "new", json!({"key": key_hex(2)})),
+        (
+            "catalog.signer.registered",
+            "new",
+            json!({"for": "platform", "key": key_hex(50), "reason": "asked", "signer": "s"}),
+        ),
+        ("catalog.signer.revoked", "new", json!({"key": key_hex(2), "reason": "asked"})),
     ]
+}
+
+/// Publishes the first version of agent 1's SKU `lamp`.
+fn published() -> Value {
+    vouch(&manifest(&draft(), &principal(1), "lamp", 1), 1, 1)
 }
 
 #[test]
@@ -172,7 +181,7 @@ fn a_card_number_in_any_text_is_refused_and_leaves_nothing() {
 fn only_the_owner_or_an_admin_edits_publishes_and_retires() {
     let mut desk = Desk::new();
     desk.draft(1, "lamp", &draft()).expect("whoever is first owns it");
-    let vouched = vouch(&manifest(&draft(), &principal(1), "lamp", 1), 1, 1);
+    let vouched = with(published(), "reason", json!("the owner is away"));
     assert_eq!(desk.draft(2, "lamp", &draft()), refused("forbidden"));
     assert_eq!(desk.command(2, "catalog.sku.published", "lamp", vouched.clone()), refused("forbidden"));
     assert_eq!(desk.command(ADMIN, "catalog.sku.published", "lamp", vouched), Ok(()));
@@ -208,7 +217,8 @@ fn a_gateway_speaks_for_whom_it_names_and_nobody_else_does() {
     assert_eq!(desk.draft(GATEWAY, "lamp", &with(draft(), "actor", json!("no body"))), refused("malformed"));
     assert_eq!(desk.draft(GATEWAY, "lamp", &with(draft(), "actor", json!("user:anna"))), Ok(()));
     assert_eq!(desk.draft(GATEWAY, "lamp", &with(draft(), "actor", json!("user:ben"))), refused("forbidden"));
-    assert_eq!(desk.draft(GATEWAY, "lamp", &with(draft(), "actor", json!("user:root"))), Ok(()), "an admin");
+    let by_admin = with(with(draft(), "actor", json!("user:root")), "reason", json!("asked"));
+    assert_eq!(desk.draft(GATEWAY, "lamp", &by_admin), Ok(()), "an admin");
     let vouched = vouch(&manifest(&draft(), "user:anna", "lamp", 1), 1, PLATFORM_KEY);
     let publish = |actor: &str| with(vouched.clone(), "actor", json!(actor));
     assert_eq!(desk.command(GATEWAY, "catalog.sku.published", "lamp", publish("user:ben")), refused("forbidden"));

@@ -147,7 +147,7 @@ fn keys_for_which_everybody_can_sign_are_not_registered() {
         "0100000000000000000000000000000000000000000000000000000000000080",
         "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
     ] {
-        let body = json!({"for": "platform", "key": key, "signer": "anybody"});
+        let body = json!({"for": "platform", "key": key, "reason": "asked", "signer": "anybody"});
         let refused = desk.command(ADMIN, "catalog.signer.registered", "new", body);
         assert_eq!(refused, Err("malformed".into()), "{key}");
     }

@@ -11,7 +11,7 @@
 use serde_json::{Value, json};
 use tally_checkout::Checkout;
 use tally_plugin::json::{Array, Object};
-use tally_plugin::test_host::{Limits, Outcome, TestEvent, TestHost, Verdict};
+use tally_plugin::test_host::{Host, Limits, Mode, Outcome, TestEvent, TestHost, Verdict};
 
 pub const GATEWAY: u8 = 9;
 pub const CONNECTOR: u8 = 7;
@@ -86,6 +86,8 @@ pub struct Market {
     pub index: u64,
     pub now: u64,
     keys: u64,
+    /// Bodies of all effects: suffix and body.
+    asked: Vec<(String, Vec<u8>)>,
 }
 
 impl Market {
@@ -99,7 +101,7 @@ impl Market {
     pub fn empty() -> Self {
         let mut host = TestHost::with_limits(Limits { effects: 64, emits: 64, ..Limits::default() });
         host.init(&canonical(&config())).expect("a configuration");
-        Self { host, index: 0, now: 1_700_000_000_000_000, keys: 0 }
+        Self { host, index: 0, now: 1_700_000_000_000_000, keys: 0, asked: Vec::new() }
     }
 
     pub fn offers(&mut self, offer: &Value) {
@@ -115,7 +117,15 @@ impl Market {
         self.now += 1_000;
         self.host.host_mut().push(event.record());
         self.host.run();
-        self.host.host().outcomes.last().expect("an outcome").clone()
+        let outcome = self.host.host().outcomes.last().expect("an outcome").clone();
+        self.asked.extend(outcome.effects.iter().map(|effect| (effect.suffix.clone(), effect.body.clone())));
+        outcome
+    }
+
+    /// The provider refuses what it was asked for an order, counted from 0.
+    pub fn declined(&self, number: u64, order: &str, nth: usize) -> Value {
+        let mut asked = self.asked.iter().filter(|(suffix, _)| suffix == order);
+        declined(number, order, &asked.nth(nth).expect("as many effects").1)
     }
 
     /// A key that nobody used.
@@ -267,13 +277,24 @@ pub fn confirmation(order: &str, amount: u64) -> Value {
     })
 }
 
-/// An answer of the payment connector: facts, or a refusal.
-pub fn answered(number: u64, order: &str, facts: Option<Value>) -> Value {
-    let (status, result) = match facts {
-        Some(facts) => ("done", json!({"facts": facts})),
-        None => ("failed", json!({"code": "refused"})),
-    };
+/// An answer of the payment connector with facts.
+pub fn answered(number: u64, order: &str, facts: Value) -> Value {
+    answer(number, order, "done", json!({"facts": facts}))
+}
+
+/// Its refusal of an effect with this body.
+pub fn declined(number: u64, order: &str, body: &[u8]) -> Value {
+    answer(number, order, "failed", json!({"code": "refused", "request_sha256": sha256(body)}))
+}
+
+fn answer(number: u64, order: &str, status: &str, result: Value) -> Value {
     json!({"effect": effect_id(number), "kind": "payment", "plugin": "checkout", "result": result, "status": status, "suffix": order})
+}
+
+pub fn sha256(bytes: &[u8]) -> String {
+    let mut host = Host::new(Limits::default(), Vec::new(), Vec::new());
+    host.enter(Mode::Query);
+    tally_market::hex::encode(&host.sha256(bytes).expect("a query may hash"))
 }
 
 pub fn effects(outcome: &Outcome) -> Vec<Value> {
@@ -295,4 +316,38 @@ pub fn accepted(outcome: &Outcome) {
 
 pub fn refused(outcome: &Outcome, code: &str) {
     assert_eq!(outcome.verdict, Verdict::Rejected(code.into()));
+}
+
+/// What is random: splitmix64.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for at in (1..items.len()).rev() {
+            items.swap(at, usize::try_from(self.roll(at as u64 + 1)).expect("as it is drawn"));
+        }
+    }
+
+    /// One of them.
+    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[usize::try_from(self.roll(items.len() as u64)).expect("as it is drawn")]
+    }
+
+    /// Some of the states, in their order, and at least one.
+    pub fn chain(&mut self, states: &[&'static str]) -> Vec<&'static str> {
+        let kept: Vec<&str> = states.iter().copied().filter(|_| self.roll(2) == 0).collect();
+        if kept.is_empty() {
+            vec![states[usize::try_from(self.roll(states.len() as u64)).expect("as it is drawn")]]
+        } else {
+            kept
+        }
+    }
 }

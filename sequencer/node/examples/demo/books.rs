@@ -106,7 +106,8 @@ async fn publish(shop: &Shop, folder: &Path, items: &[Item]) -> Result<(Vec<Sell
     for at in 0..SELLERS {
         let seller = Seller::new(shop).await?;
         let body = json!({
-            "for": seller.caller.principal, "key": seller.key.public_key().to_hex(), "signer": format!("seller-{at}"),
+            "for": seller.caller.principal, "key": seller.key.public_key().to_hex(),
+            "reason": "the seller showed it", "signer": format!("seller-{at}"),
         });
         shop.command(&shop.admin, "/signers", &format!("signer-{at}"), &body)?;
         sellers.push(seller);

@@ -30,7 +30,7 @@ pub(crate) fn event_id(effect: &EffectId, number: u32) -> EventId {
     hash::answer_event_id(effect, number)
 }
 
-/// The event's body: canonical JSON.
+/// The event's body: canonical JSON. A refusal tells no facts that would say what was refused, so it names what was asked.
 ///
 /// # Errors
 /// The result has no canonical form, or is too long; in words.
@@ -39,11 +39,15 @@ pub(crate) fn body(request: &Request, answer: &Answer) -> Result<Bytes, String> 
         Status::Done => "done",
         Status::Failed => "failed",
     };
+    let mut result = answer.result.clone();
+    if let (Status::Failed, Some(members)) = (answer.status, result.as_object_mut()) {
+        members.insert("request_sha256".to_owned(), hash::object(&request.body).to_string().into());
+    }
     let body = json!({
         "effect": request.id.to_hex(),
         "kind": request.kind,
         "plugin": request.plugin.as_str(),
-        "result": answer.result,
+        "result": result,
         "status": status,
         "suffix": request.suffix,
     });
@@ -121,9 +125,11 @@ mod tests {
         );
         assert_eq!(body, expected);
         let failed = super::body(&request(), &given_up()).unwrap();
-        assert!(
-            failed.windows(41).any(|part| part == br#""result":{"code":"operator"},"status":"fai"#.get(..41).unwrap())
-        );
+        let failed: serde_json::Value = serde_json::from_slice(&failed).unwrap();
+        // The request's body is two braces.
+        let named = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+        assert_eq!(failed["result"], json!({ "code": "operator", "request_sha256": named }));
+        assert_eq!(failed["status"], "failed");
     }
 
     #[test]
