@@ -343,8 +343,8 @@ impl Dice {
     }
 
     /// One of them.
-    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[usize::try_from(self.roll(items.len() as u64)).expect("as it is drawn")]
+    pub fn pick<T: Clone>(&mut self, items: &[T]) -> T {
+        items[usize::try_from(self.roll(items.len() as u64)).expect("as it is drawn")].clone()
     }
 
     /// Some of the states, in their order, and at least one.
