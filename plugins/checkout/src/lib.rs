@@ -76,7 +76,9 @@ impl Plugin for Checkout {
             // A tick lets go of the payments of 32 orders; an answer may have many facts.
             .limit("effects", 64)
             .limit("emits", 64)
-            .limit("gas", 8_000_000);
+            .limit("gas", 8_000_000)
+            // A page of what is parked has 100 payments with 16 refunds or disputes each.
+            .limit("query_gas", 50_000_000);
         let manifest = ["effect", "market", "order", "payment"].into_iter().fold(manifest, Manifest::entity_type);
         let manifest = audit::declare(TABLES.into_iter().fold(manifest, Manifest::table), "/audit/checkout");
         routes::declare(once::declare(manifest))
