@@ -3,7 +3,7 @@
 //! Takes commands of buyers, owners and admins, facts of the payment provider, answers to effects, and ticks; gives orders,
 //! effects for the provider, and `checkout.money` for the ledger. Facts come in any order and any number of times and only
 //! raise ranks; commands count at their place in the log; what is shown is a function of both. Refuses with the format's
-//! codes. *Out of scope*: the books (`royalty`), what is for sale (`catalog`), licences and delivery.
+//! codes. *Out of scope*: the books (`royalty`), what is for sale (`catalog`), licences, and delivering itself.
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![forbid(unsafe_code)]
 
@@ -13,6 +13,7 @@ mod answer;
 mod aside;
 mod case;
 mod command;
+mod delivery;
 mod fact;
 pub mod machine;
 mod money;
@@ -36,9 +37,10 @@ use tally_market::{audit, once};
 use tally_plugin::{Event, Manifest, Plugin, Reject, Snapshot, State, Step, Table};
 
 /// The tables of the plugin's own rows.
-const TABLES: [Table; 18] = [
+const TABLES: [Table; 19] = [
     answer::ANSWERED,
     aside::ASIDE,
+    delivery::DELIVERIES,
     fact::OBJECTS,
     fact::PARKED,
     offer::OFFERS,
@@ -74,7 +76,9 @@ impl Plugin for Checkout {
             // A tick lets go of the payments of 32 orders; an answer may have many facts.
             .limit("effects", 64)
             .limit("emits", 64)
-            .limit("gas", 8_000_000);
+            .limit("gas", 8_000_000)
+            // A page of what is parked has 100 payments with 16 refunds or disputes each.
+            .limit("query_gas", 50_000_000);
         let manifest = ["effect", "market", "order", "payment"].into_iter().fold(manifest, Manifest::entity_type);
         let manifest = audit::declare(TABLES.into_iter().fold(manifest, Manifest::table), "/audit/checkout");
         routes::declare(once::declare(manifest))
@@ -94,6 +98,7 @@ impl Plugin for Checkout {
             "checkout.order.canceled" => {
                 command::run(step, event, &["actor", "idempotency_key", "reason"], order::cancel)
             }
+            "checkout.order.fulfilled" => command::run(step, event, &ORDER_FULFILLED, delivery::fulfil),
             "checkout.quote.requested" => command::run(step, event, &QUOTE_REQUESTED, quote::request),
             "checkout.refund.requested" => command::run(step, event, &REFUND_REQUESTED, refund::request),
             "checkout.promotion.created" => command::run(step, event, &PROMOTION_CREATED, promotion::create),
@@ -119,6 +124,7 @@ const ORDER_CREATED: [&str; 9] = [
     "sku",
     "version",
 ];
+const ORDER_FULFILLED: [&str; 3] = ["actor", "idempotency_key", "proof_sha256"];
 const QUOTE_REQUESTED: [&str; 6] = ["actor", "idempotency_key", "promotion", "quantity", "sku", "version"];
 const REFUND_REQUESTED: [&str; 4] = ["actor", "amount", "idempotency_key", "reason"];
 const PROMOTION_CREATED: [&str; 5] = ["actor", "idempotency_key", "promotion", "reason", "rule"];

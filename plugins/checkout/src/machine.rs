@@ -39,7 +39,7 @@ pub enum Input {
     Cancel,
     /// Somebody entitled wants money back.
     Refund,
-    /// What was bought was delivered. No event of this release says so: delivery comes with licences.
+    /// A registered deliverer has delivered what was bought.
     Fulfil,
 }
 

@@ -13,6 +13,7 @@ use tally_plugin::query::{self, Request, cursor, read_cursor, refuse};
 use tally_plugin::{Key, Manifest, Method, Range, Read, Snapshot, Table};
 
 use crate::aside::{self, ASIDE, Aside};
+use crate::delivery::{self, Delivery};
 use crate::fact::{self, OBJECTS, PARKED, Parked, Thing};
 use crate::money::{self, Totals};
 use crate::order::{self, BUYERS, OPTIONS, ORDERS, Order};
@@ -44,6 +45,7 @@ pub(crate) fn declare(manifest: Manifest) -> Manifest {
         .command("purchase", Method::Post, "/purchase", "checkout.order.created")
         .command("quote", Method::Post, "/quote", "checkout.quote.requested")
         .command("cancel", Method::Post, "/order/{id}/cancel", "checkout.order.canceled")
+        .command("fulfil", Method::Post, "/order/{id}/fulfil", "checkout.order.fulfilled")
         .command("refund", Method::Post, "/refund/{orderId}", "checkout.refund.requested")
         .command("promotion", Method::Post, "/promotions", "checkout.promotion.created")
         .command("promotion_end", Method::Post, "/promotions/end", "checkout.promotion.ended")
@@ -82,7 +84,10 @@ fn one(state: &mut Snapshot, request: &Request<'_>, caller: &Caller) -> Result<V
         return Ok(public.finish());
     }
     let shown = summary(public, &order);
-    let options = state.get(&OPTIONS.key().id(&id));
+    let found = state.get_many(&[OPTIONS.key().id(&id), delivery::key(&id)]);
+    let [options, delivered] = <[_; 2]>::try_from(found).unwrap_or_default();
+    let delivered = delivered.and_then(|row| Delivery::decode(&row));
+    let shown = delivered.iter().fold(shown, |shown, delivered| shown.raw("delivery", &delivered.show()));
     let shown = options.into_iter().fold(shown, |shown, options| shown.raw("licence_options", &options));
     Ok(with_objects(state, shown, &id, &order).finish())
 }

@@ -152,14 +152,14 @@ fn whatever_fails_and_succeeds_the_books_balance_and_are_the_providers() {
                     "refund",
                     &format!("re_{at}_{}", dice.roll(2)),
                     &payment_id,
-                    *dice.pick(&["pending", "succeeded", "failed"]),
+                    dice.pick(&["pending", "succeeded", "failed"]),
                     300,
                 ),
-                1 => thing("dispute", &format!("dp_{at}"), &payment_id, *dice.pick(&["open", "won", "lost"]), 200),
+                1 => thing("dispute", &format!("dp_{at}"), &payment_id, dice.pick(&["open", "won", "lost"]), 200),
                 _ => payment(
                     &payment_id,
                     &orders[at],
-                    *dice.pick(&["created", "processing", "failed", "canceled", "succeeded"]),
+                    dice.pick(&["created", "processing", "failed", "canceled", "succeeded"]),
                     PRICE,
                 ),
             };

@@ -9,20 +9,23 @@ use tally_plugin::test_host::{Outcome, Verdict};
 
 const PRICE: u64 = 1_000;
 
-/// A market with an order in a state that events can reach.
-fn in_state(state: State) -> Option<(Market, String)> {
+/// A market with an order in a state, by events.
+fn in_state(state: State) -> (Market, String) {
     let mut market = Market::new(PRICE, Some(5));
     let order = market.buy(BUYER);
     let outcome = match state {
-        State::Created => return Some((market, order)),
+        State::Created => return (market, order),
         State::AwaitingPayment => market.fact(&payment("pi_1", &order, "created", PRICE)),
         State::Paid => market.fact(&payment("pi_1", &order, "succeeded", PRICE)),
         State::FinanceConfirmed => {
             accepted(&market.fact(&payment("pi_1", &order, "succeeded", PRICE)));
             market.confirm(&order, PRICE)
         }
-        // Delivery comes with licences.
-        State::Fulfilled => return None,
+        State::Fulfilled => {
+            accepted(&market.fact(&payment("pi_1", &order, "succeeded", PRICE)));
+            accepted(&market.confirm(&order, PRICE));
+            market.deliver(DELIVERER, &order)
+        }
         State::Failed => market.fact(&payment("pi_1", &order, "failed", PRICE)),
         State::Canceled => market.cancel(BUYER, &order),
         State::Expired => {
@@ -33,12 +36,12 @@ fn in_state(state: State) -> Option<(Market, String)> {
     };
     accepted(&outcome);
     assert_eq!(market.state(&order), state.name());
-    Some((market, order))
+    (market, order)
 }
 
 /// The event that is an input.
-fn happens(market: &mut Market, order: &str, input: Input) -> Option<Outcome> {
-    Some(match input {
+fn happens(market: &mut Market, order: &str, input: Input) -> Outcome {
+    match input {
         Input::Live => market.fact(&payment("pi_2", order, "processing", PRICE)),
         Input::Fail => market.fact(&payment("pi_2", order, "canceled", PRICE)),
         Input::Capture => market.fact(&payment("pi_2", order, "succeeded", PRICE)),
@@ -50,8 +53,8 @@ fn happens(market: &mut Market, order: &str, input: Input) -> Option<Outcome> {
         }
         Input::Cancel => market.cancel(BUYER, order),
         Input::Refund => market.refund(BUYER, order, 1),
-        Input::Fulfil => return None,
-    })
+        Input::Fulfil => market.deliver(DELIVERER, order),
+    }
 }
 
 #[test]
@@ -59,8 +62,8 @@ fn every_transition_of_an_order_is_what_the_table_says() {
     let mut walked = 0;
     for (state, row) in ORDER {
         for (input, then) in Input::ALL.into_iter().zip(row) {
-            let Some((mut market, order)) = in_state(state) else { continue };
-            let Some(outcome) = happens(&mut market, &order, input) else { continue };
+            let (mut market, order) = in_state(state);
+            let outcome = happens(&mut market, &order, input);
             walked += 1;
             let what = format!("{state:?} {input:?} {then:?}");
             let expected = if let Then::Go(to) = then { to } else { state };
@@ -88,7 +91,75 @@ fn every_transition_of_an_order_is_what_the_table_says() {
             }
         }
     }
-    assert_eq!(walked, 8 * 8, "all states but fulfilled, all inputs but the one that no event says");
+    assert_eq!(walked, 9 * 9, "all states, all inputs");
+}
+
+#[test]
+fn every_status_of_an_order_is_what_events_lead_to() {
+    let told = |facts: &[Value]| {
+        let (mut market, order) = in_state(State::Paid);
+        facts.iter().for_each(|fact| accepted(&market.fact(fact)));
+        market.status(&order)
+    };
+    let refund = |state: &str, amount| thing("refund", "re_1", "pi_1", state, amount);
+    let dispute = |state: &str| thing("dispute", "dp_1", "pi_1", state, PRICE);
+    let mut seen: Vec<String> = State::ALL
+        .into_iter()
+        .map(|state| {
+            let (mut market, order) = in_state(state);
+            market.status(&order)
+        })
+        .collect();
+    seen.extend([
+        told(&[refund("pending", PRICE)]),
+        told(&[refund("succeeded", 1)]),
+        told(&[refund("succeeded", PRICE)]),
+        told(&[dispute("open")]),
+        told(&[dispute("open"), dispute("lost")]),
+    ]);
+    let expected = [
+        "pending",
+        "pending",
+        "paid",
+        "settled",
+        "finalized",
+        "failed",
+        "cancelled",
+        "expired",
+        "exception",
+        "refund_pending",
+        "partially_refunded",
+        "refunded",
+        "disputed",
+        "charged_back",
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn only_a_registered_deliverer_fulfils_and_only_once_and_it_is_recorded() {
+    let (mut market, order) = in_state(State::FinanceConfirmed);
+    for who in [BUYER, OWNER, ADMIN, CASHIER, CONNECTOR, FINANCE] {
+        refused(&market.deliver(who, &order), "forbidden");
+    }
+    let by_gateway = json!({"actor": principal(DELIVERER), "proof_sha256": "e5".repeat(32)});
+    refused(&market.fresh(GATEWAY, "checkout.order.fulfilled", &order, by_gateway), "forbidden");
+    refused(&market.fresh(DELIVERER, "checkout.order.fulfilled", &order, json!({})), "malformed");
+    refused(&market.deliver(DELIVERER, &"00".repeat(32)), "not_found");
+    assert_eq!(market.status(&order), "settled");
+    let (at, index) = (market.now, market.index);
+    let outcome = market.deliver(DELIVERER, &order);
+    accepted(&outcome);
+    assert!(outcome.emits.is_empty() && outcome.effects.is_empty(), "no money is moved");
+    let shown = market.order(&order);
+    assert_eq!(shown["delivery"], json!({"at": at, "index": index, "proof_sha256": "e5".repeat(32)}));
+    refused(&market.deliver(DELIVERER, &order), "state");
+    let (_, audit) = market.ask("audit", &[], None, &["admin"]);
+    let record = json!({
+        "action": "checkout.order.fulfilled", "actor": principal(DELIVERER), "at": at, "entity": order, "index": index,
+        "proof_sha256": "e5".repeat(32),
+    });
+    assert_eq!(audit["rows"], json!([record]));
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub const OTHER: u8 = 2;
 pub const OWNER: u8 = 3;
 pub const ADMIN: u8 = 4;
 pub const CASHIER: u8 = 5;
+pub const DELIVERER: u8 = 6;
 
 pub const SKU: &str = "lamp";
 /// How long an order may stay unpaid, in microseconds.
@@ -54,7 +55,8 @@ pub fn canonical(value: &Value) -> Vec<u8> {
 pub fn config() -> Value {
     json!({
         "account": "acct_1", "admins": [principal(ADMIN)], "finance": [principal(CASHIER)], "gateways": [uuid(GATEWAY)],
-        "connectors": {"finance": [uuid(FINANCE)], "payment": [uuid(CONNECTOR)]}, "livemode": false,
+        "connectors": {"delivery": [uuid(DELIVERER)], "finance": [uuid(FINANCE)], "payment": [uuid(CONNECTOR)]},
+        "livemode": false,
         "order_s": ORDER_US / 1_000_000, "provider": "stripe", "quote_s": QUOTE_US / 1_000_000,
     })
 }
@@ -179,6 +181,10 @@ impl Market {
 
     pub fn refund(&mut self, agent: u8, order: &str, amount: u64) -> Outcome {
         self.fresh(agent, "checkout.refund.requested", order, json!({"amount": amount, "reason": "broken"}))
+    }
+
+    pub fn deliver(&mut self, agent: u8, order: &str) -> Outcome {
+        self.fresh(agent, "checkout.order.fulfilled", order, json!({"proof_sha256": "e5".repeat(32)}))
     }
 
     pub fn tick(&mut self) -> Outcome {
@@ -337,8 +343,8 @@ impl Dice {
     }
 
     /// One of them.
-    pub fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
-        &items[usize::try_from(self.roll(items.len() as u64)).expect("as it is drawn")]
+    pub fn pick<T: Clone>(&mut self, items: &[T]) -> T {
+        items[usize::try_from(self.roll(items.len() as u64)).expect("as it is drawn")].clone()
     }
 
     /// Some of the states, in their order, and at least one.
