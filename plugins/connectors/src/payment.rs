@@ -59,12 +59,35 @@ pub struct PaymentConfig {
     /// How many pages of 100 a look-up reads at most.
     #[serde(default = "pages_max")]
     pub pages_max: u32,
+    /// How beneficiaries are paid.
+    #[serde(default)]
+    pub payout_by: PayoutBy,
     /// Certificates in PEM, believed instead of the platform's roots.
     #[serde(default)]
     pub roots_file: Option<PathBuf>,
     /// Allows an address without TLS, and keys whose text does not say their mode.
     #[serde(default)]
     pub development: bool,
+}
+
+/// Which object of the provider pays a beneficiary.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PayoutBy {
+    /// A Transfer to a connected account (`acct_…`): the provider's Connect.
+    #[default]
+    Transfer,
+    /// A Payout of the platform's balance to one of the platform's external accounts (`ba_…`, `card_…`).
+    Payout,
+}
+
+impl PayoutBy {
+    const fn path(self) -> [&'static str; 2] {
+        match self {
+            Self::Transfer => ["v1", "transfers"],
+            Self::Payout => ["v1", "payouts"],
+        }
+    }
 }
 
 fn url() -> String {
@@ -137,8 +160,9 @@ impl Payment {
         let mut headers = self.headers();
         let key = HeaderValue::from_str(&effect.to_hex()).expect("hexadecimal digits");
         headers.extend([(CONTENT_TYPE, FORM), (IDEMPOTENCY_KEY, key)]);
-        let body = operation.form(effect).into_bytes();
-        self.https.post(below(&self.base, &operation.path()), headers, body).await
+        let by = self.config.payout_by;
+        let body = operation.form(effect, by).into_bytes();
+        self.https.post(below(&self.base, &operation.path(by)), headers, body).await
     }
 
     async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Reply, Broken> {

@@ -1,8 +1,8 @@
 //! Whether an effect was done, asked of the provider; nothing here changes anything there.
 //!
-//! Refunds are listed by payment, transfers by their group, a cancelled payment is fetched. Payments have no list of their
-//! own by metadata that is up to date, so the newest are read page by page until what remains is old enough for the
-//! provider's search to know it. What the pages do not reach and no search knows stays unknown: never "not done" by guess.
+//! Refunds are listed by payment, transfers by their group, a cancelled payment is fetched. Payments and payouts have no
+//! list of their own by metadata that is up to date, so the newest are read page by page; of payments until what remains is
+//! old enough for the provider's search to know it. What the pages do not reach and no search knows stays unknown: never "not done" by guess.
 //! Trouble on the way is [`Failure::Unknown`], because asking has told nothing about the effect.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tally_protocol::time::LogTime;
 
 use super::fact::text;
 use super::operation::Operation;
-use super::{Payment, answer};
+use super::{Payment, PayoutBy, answer};
 use crate::https::Reply;
 use crate::{Answer, Failure, Request};
 
@@ -41,7 +41,12 @@ pub(super) async fn look_up(payment: &Payment, request: &Request) -> Result<Opti
     match &operation {
         Operation::Pay { .. } => looking.pay().await,
         Operation::Refund { payment: of, .. } => looking.all(&["v1", "refunds"], &[("payment_intent", of)]).await,
-        Operation::Transfer { payout, .. } => looking.all(&["v1", "transfers"], &[("transfer_group", payout)]).await,
+        Operation::Transfer { payout, .. } => {
+            let by = payment.config.payout_by;
+            // Payouts can be listed by nothing that names ours, so all are read up to the bound.
+            let group: &[(&str, &str)] = if by == PayoutBy::Transfer { &[("transfer_group", payout)] } else { &[] };
+            looking.all(&by.path(), group).await
+        }
         Operation::Cancel { payment: of, .. } => looking.one(of).await,
     }
 }

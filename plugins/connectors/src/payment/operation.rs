@@ -7,6 +7,7 @@
 use serde::Deserialize;
 use tally_protocol::hash::EffectId;
 
+use super::PayoutBy;
 use super::fact::{AMOUNT_MAX, FactObject, is_id, is_name};
 use super::form::Form;
 use crate::{Failure, Request};
@@ -24,7 +25,7 @@ pub(super) enum Operation {
     /// A payment that shall not happen any more.
     #[serde(rename = "intent.cancel")]
     Cancel { order: String, payment: String },
-    /// Money to a beneficiary's account.
+    /// Money to a beneficiary's account, in the way that the settings say.
     #[serde(rename = "transfer.create")]
     Transfer { account: String, amount: u64, currency: String, payout: String },
 }
@@ -43,12 +44,12 @@ impl Operation {
     }
 
     /// Below the provider's address.
-    pub(super) fn path(&self) -> Vec<&str> {
+    pub(super) fn path(&self, payout_by: PayoutBy) -> Vec<&str> {
         match self {
             Self::Pay { .. } => vec!["v1", "payment_intents"],
             Self::Refund { .. } => vec!["v1", "refunds"],
             Self::Cancel { payment, .. } => vec!["v1", "payment_intents", payment, "cancel"],
-            Self::Transfer { .. } => vec!["v1", "transfers"],
+            Self::Transfer { .. } => payout_by.path().to_vec(),
         }
     }
 
@@ -61,7 +62,7 @@ impl Operation {
         }
     }
 
-    pub(super) fn form(&self, effect: &EffectId) -> String {
+    pub(super) fn form(&self, effect: &EffectId, payout_by: PayoutBy) -> String {
         let form = Form::default();
         let form = match self {
             // One kind of payment method: with the dashboard's list, a redirect might be wanted of nobody.
@@ -79,12 +80,13 @@ impl Operation {
                 .with("metadata[refund]", refund),
             // A cancelled payment is its own mark.
             Self::Cancel { .. } => return form.finish(),
-            Self::Transfer { account, amount, currency, payout } => form
-                .with("amount", &amount.to_string())
-                .with("currency", &currency.to_ascii_lowercase())
-                .with("destination", account)
-                .with("transfer_group", payout)
-                .with("metadata[payout]", payout),
+            Self::Transfer { account, amount, currency, payout } => {
+                let form = form.with("amount", &amount.to_string()).with("currency", &currency.to_ascii_lowercase());
+                let form = form.with("destination", account);
+                // Payouts have no groups.
+                let form = if payout_by == PayoutBy::Transfer { form.with("transfer_group", payout) } else { form };
+                form.with("metadata[payout]", payout)
+            }
         };
         form.with("metadata[effect]", &effect.to_hex()).finish()
     }

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
-use tally_connectors::payment::{Payment, PaymentConfig, webhook};
+use tally_connectors::payment::{Payment, PaymentConfig, PayoutBy, webhook};
 use tally_connectors::{Connector as _, Failure, Status};
 
 use super::server::{Reaction, Server};
-use super::{KEY, ORDER, REFUND, cancel, config, fact, pay, payment, refund, secret};
+use super::{KEY, ORDER, PAYOUT, REFUND, cancel, config, fact, pay, payment, refund, secret, transfer};
 
 /// A running localstripe, killed when dropped.
 struct LocalStripe {
@@ -172,6 +172,30 @@ async fn a_payment_that_waits_for_the_buyer_can_be_cancelled_and_one_that_is_pai
     let asked = cancel(4, paid["id"].as_str().unwrap());
     assert_eq!(payment.perform(&asked).await.unwrap().status, Status::Failed);
     assert_eq!(payment.look_up(&asked).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_payout_of_the_platforms_balance_is_made_found_again_and_told_to_be_paid() {
+    let server = LocalStripe::start();
+    // Without Connect there are no transfers: the server has no such address.
+    let refused = server.payment().perform(&transfer(1)).await;
+    assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status == Status::Failed));
+    let payment = super::payment(PaymentConfig { payout_by: PayoutBy::Payout, ..server.config() });
+    let asked = transfer(2);
+    assert_eq!(payment.look_up(&asked).await, Ok(None));
+    let answer = payment.perform(&asked).await.unwrap();
+    let told = fact(&answer);
+    let expected = json!({
+        "account": "acct_1", "amount": 700, "currency": "EUR", "id": told["id"], "livemode": false, "object": "payout",
+        "payout": PAYOUT, "provider": "stripe", "state": "transit",
+    });
+    assert_eq!(told, expected);
+    assert_eq!(payment.look_up(&asked).await, Ok(Some(answer)));
+    assert_eq!(payment.look_up(&transfer(3)).await, Ok(None));
+    // The bank has it: the same object says so now.
+    server.post(&format!("/v1/payouts/{}", told["id"].as_str().unwrap()), &[("status", "paid")]).await;
+    let found = payment.look_up(&asked).await.unwrap().unwrap();
+    assert_eq!(fact(&found)["state"], "paid");
 }
 
 #[tokio::test]

@@ -20,10 +20,15 @@ fn request(body: &str) -> Request {
 }
 
 fn check(body: &str, path: &str, form: &str) {
+    check_by(PayoutBy::Transfer, body, path, form);
+}
+
+fn check_by(by: PayoutBy, body: &str, path: &str, form: &str) {
     let operation = Operation::of(&request(body)).unwrap();
-    assert_eq!(operation.path().join("/"), path);
+    assert_eq!(operation.path(by).join("/"), path);
     let effect = "07".repeat(32);
-    assert_eq!(operation.form(&EffectId::from_bytes([7; 32])), form.replace("EFFECT", &effect).replace("ID", ID));
+    let expected = form.replace("EFFECT", &effect).replace("ID", ID);
+    assert_eq!(operation.form(&EffectId::from_bytes([7; 32]), by), expected);
 }
 
 #[test]
@@ -52,6 +57,12 @@ fn each_operation_of_the_page_is_one_call_that_names_its_effect() {
         &format!(r#"{{"account":"acct_9","amount":7,"currency":"EUR","op":"transfer.create","payout":"{ID}"}}"#),
         "v1/transfers",
         "amount=7&currency=eur&destination=acct_9&transfer_group=ID&metadata[payout]=ID&metadata[effect]=EFFECT",
+    );
+    check_by(
+        PayoutBy::Payout,
+        &format!(r#"{{"account":"ba_9","amount":7,"currency":"EUR","op":"transfer.create","payout":"{ID}"}}"#),
+        "v1/payouts",
+        "amount=7&currency=eur&destination=ba_9&metadata[payout]=ID&metadata[effect]=EFFECT",
     );
 }
 
