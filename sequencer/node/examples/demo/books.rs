@@ -1,14 +1,15 @@
 //! The demo's books: packages as signed SKUs with their real files, buyers who pay through the provider, a kill in the
-//! middle, a refund, a dispute that is lost; then every account is compared.
+//! middle, every sale settled by Finance, a refund, a dispute that is lost, payouts; then every account is compared.
 //!
-//! Books are right if four agree: the plugin's own accounts (their sum is zero in every currency), another program that
-//! balances the exported journals, the provider's records, and the log executed again.
+//! Books are right if five agree: the plugin's own accounts (their sum is zero in every currency), another program that
+//! balances the exported journals, the provider's records, Finance's, and the log executed again.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use serde_json::{Value, json};
+use tally_connectors::finance::FlatProof;
 use tally_connectors::objects::config::OBJECT_BYTES_MAX;
 use tally_connectors::objects::file::FileStore;
 use tally_plugin::json::Json;
@@ -17,13 +18,15 @@ use tally_protocol::jcs;
 
 use crate::catalogue::Item;
 use crate::shop::{Caller, Seller, Shop};
-use crate::{plugins, say};
+use crate::{payouts, plugins, say};
 
 const SELLERS: usize = 6;
 const SKUS: usize = 36;
 const BUYERS: usize = 12;
 const ORDERS: usize = 120;
 const CURRENCIES: [&str; 2] = ["EUR", "USD"];
+/// How many of Finance's answers are lost on the way.
+const LOST_ANSWERS: usize = 1;
 
 fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
@@ -46,15 +49,17 @@ struct Bought {
 /// Plays it; gives the promised line.
 pub(crate) async fn keep(binary: &Path, folder: &Path, workspace: &Path, items: &[Item]) -> Result<String, String> {
     let began = Instant::now();
-    let mut shop = Shop::open(binary, folder, workspace).await?;
-    let skus = publish(&shop, folder, items).await?;
+    let mut shop = Shop::open(binary, folder, workspace, LOST_ANSWERS).await?;
+    let (sellers, skus) = publish(&shop, folder, items).await?;
     say(&format!(
         "shop   {} SKUs published by {SELLERS} sellers, their files stored by content, in {:.1} s",
         skus.len(),
         began.elapsed().as_secs_f64()
     ));
     let (buyers, bought) = buy(&mut shop, &skus).await?;
+    settled(&shop, &bought, &skus)?;
     let lost = trouble(&shop, &buyers, &bought, &skus)?;
+    payouts::pay(&shop, &sellers).await?;
     compare(&shop, folder, &bought, &skus, &lost)?;
     let (data, profile) = shop.close()?;
     let replayed = plugins::replay(binary, data, folder, profile)?;
@@ -62,8 +67,40 @@ pub(crate) async fn keep(binary: &Path, folder: &Path, workspace: &Path, items: 
     Ok(format!("books ok: {} orders, {} currencies balanced, replay equal", bought.len(), CURRENCIES.len()))
 }
 
+/// Finance has every order once, with its amount, and the journals have Finance's proofs.
+fn settled(shop: &Shop, bought: &[Bought], skus: &[Sku]) -> Result<(), String> {
+    let (all, (kid, key)) = (shop.settlements.settled(), shop.settlements.key());
+    for bought in bought {
+        let sku = &skus[bought.sku];
+        let mine: Vec<_> = all.iter().filter(|settled| settled.order == bought.order).collect();
+        let [one] = mine[..] else {
+            return Err(format!("Finance has {} settlements of the order {}", mine.len(), bought.order));
+        };
+        if (one.amount, &*one.currency) != (sku.amount, sku.currency) {
+            return Err(format!("the order {} of {} {} is settled as {one:?}", bought.order, sku.amount, sku.currency));
+        }
+        let path = format!("/journal/{}", one.journal);
+        let journal = shop.wait(&shop.finance, &path, |journal| !journal["proof"].is_null())?;
+        let proof: FlatProof = serde_json::from_value(journal["proof"]["proof"].clone()).map_err(words)?;
+        proof.verified(&[(kid.to_owned(), key)]).map_err(words)?;
+        if one.proof()["signature"] != proof.signature.as_str() {
+            return Err(format!("the journal {} holds another proof than Finance gave", one.journal));
+        }
+    }
+    if all.len() != bought.len() {
+        return Err(format!("Finance has {} settlements for {} orders", all.len(), bought.len()));
+    }
+    say(&format!(
+        "settle {} settlements at Finance, one an order and of its amount; {LOST_ANSWERS} answer lost and looked up, \
+         {} asked for twice; every journal holds Finance's proof, verified",
+        all.len(),
+        shop.settlements.repeated()
+    ));
+    Ok(())
+}
+
 /// Every seller's key is registered, every package's file stored and every version signed.
-async fn publish(shop: &Shop, folder: &Path, items: &[Item]) -> Result<Vec<Sku>, String> {
+async fn publish(shop: &Shop, folder: &Path, items: &[Item]) -> Result<(Vec<Seller>, Vec<Sku>), String> {
     let store = FileStore::open(&folder.join("objects"), OBJECT_BYTES_MAX).map_err(words)?;
     let mut sellers = Vec::new();
     for at in 0..SELLERS {
@@ -86,7 +123,7 @@ async fn publish(shop: &Shop, folder: &Path, items: &[Item]) -> Result<Vec<Sku>,
     }
     let listed = shop.question(&shop.admin, "/sku?limit=100")?;
     match listed["rows"].as_array().map(Vec::len) {
-        Some(rows) if rows == skus.len() => Ok(skus),
+        Some(rows) if rows == skus.len() => Ok((sellers, skus)),
         rows => Err(format!("{} SKUs were published, {rows:?} are listed", skus.len())),
     }
 }
@@ -131,6 +168,7 @@ async fn buy(shop: &mut Shop, skus: &[Sku]) -> Result<(Vec<Caller>, Vec<Bought>)
     for at in 0..ORDERS {
         if at == ORDERS / 2 {
             shop.kill()?;
+            shop.start(&[])?;
         }
         let (buyer, sku) = (at % BUYERS, at * 7 % skus.len());
         let body = json!({"paymentMethod": shop.provider.card()?, "skuId": skus[sku].id});
@@ -146,10 +184,10 @@ async fn buy(shop: &mut Shop, skus: &[Sku]) -> Result<(Vec<Caller>, Vec<Bought>)
         bought.push(Bought { buyer, order, sku });
     }
     for bought in &bought {
-        shop.wait(&buyers[bought.buyer], &format!("/order/{}", bought.order), |order| order["status"] == "paid")?;
+        shop.wait(&buyers[bought.buyer], &format!("/order/{}", bought.order), |order| order["status"] == "settled")?;
     }
     say(&format!(
-        "shop   {} orders by {BUYERS} buyers, each asked for twice, all paid; the node killed among them; in {:.1} s",
+        "shop   {} orders by {BUYERS} buyers, each asked for twice, all paid and settled; the node killed among them; in {:.1} s",
         bought.len(),
         began.elapsed().as_secs_f64()
     ));
@@ -194,7 +232,9 @@ fn compare(shop: &Shop, folder: &Path, bought: &[Bought], skus: &[Sku], lost: &(
     let journal = folder.join("books.journal");
     std::fs::write(&journal, journals(shop)?).map_err(words)?;
     hledger(&journal, &["check"])?;
-    let (payments, refunds) = (shop.provider.all("payment_intents")?, shop.provider.all("refunds")?);
+    let provider = &shop.provider;
+    let (payments, refunds, paid_out) =
+        (provider.all("payment_intents")?, provider.all("refunds")?, provider.all("payouts")?);
     for currency in CURRENCIES {
         let accounts = accounts(shop, currency)?;
         let sum: i64 = accounts.iter().map(|(_, balance)| balance).sum();
@@ -208,7 +248,7 @@ fn compare(shop: &Shop, folder: &Path, bought: &[Bought], skus: &[Sku], lost: &(
             mine.filter_map(|it| it["amount"].as_i64()).sum()
         };
         let taken = if lost.1 == currency { i64::try_from(lost.0).map_err(words)? } else { 0 };
-        let expected = of(&payments, "succeeded") - of(&refunds, "succeeded") - taken;
+        let expected = of(&payments, "succeeded") - of(&refunds, "succeeded") - taken - of(&paid_out, "paid");
         let sold: u64 =
             bought.iter().map(|it| &skus[it.sku]).filter(|it| it.currency == currency).map(|it| it.amount).sum();
         if psp != expected || of(&payments, "succeeded") != i64::try_from(sold).map_err(words)? {

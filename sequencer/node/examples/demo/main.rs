@@ -8,16 +8,19 @@
 //! executed again over every event: `replay ok: ...`. Beside it all a process anchors the log on an EVM chain; it is
 //! killed between signing and sending, the chain is reorganised, and at the end its contract is asked about one event:
 //! `on-chain ok: ...`. Then a shop on a node of its own: packages as signed SKUs, buyers who pay through a server of the
-//! payment provider's protocol, a refund, a dispute, a kill in the middle; the books balance, also in another program, and
-//! agree with the provider's: `books ok: ...`.
+//! payment provider's protocol, a Finance that settles every sale and proves it, a refund, a dispute, payouts that people
+//! approve, a kill in the middle; the books balance, also in another program, and agree with the provider's and Finance's:
+//! `books ok: ...`.
 //! The last line is `demo ok: ...`; otherwise it ends with 1 and says in one line what failed.
 
 mod books;
 mod catalogue;
 mod chain;
+mod finance;
 mod http;
 mod market;
 mod node;
+mod payouts;
 mod plugins;
 mod proofs;
 mod shop;

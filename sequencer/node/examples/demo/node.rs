@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -42,21 +42,24 @@ pub(crate) struct Node {
 impl Node {
     /// Starts `tally dev` and waits until it takes events. With a file of chains it watches them.
     pub(crate) fn start(binary: &Path, data: &Path, listen: SocketAddr, watch: Option<&Path>) -> Result<Self, String> {
-        Self::start_with(binary, data, listen, watch.map(|file| ["--watch-chains".as_ref(), file.as_os_str()]))
+        let option = watch.map(|file| ["--watch-chains".as_ref(), file.as_os_str()]);
+        Self::start_with(binary, data, listen, option, &[])
     }
 
-    /// The same with one more option and its value.
+    /// The same with one more option and its value, and with these in the environment.
     pub(crate) fn start_with(
         binary: &Path,
         data: &Path,
         listen: SocketAddr,
         option: Option<[&OsStr; 2]>,
+        environment: &[(&str, &str)],
     ) -> Result<Self, String> {
         let mut child = Command::new(binary)
             .args(["dev", "--json", "--listen", &listen.to_string(), "--data"])
             .arg(data)
             .args(option.into_iter().flatten())
             .env("TALLY_LOG", "warn")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -82,9 +85,17 @@ impl Node {
         self.ready.get(field).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// SIGKILL.
-    pub(crate) fn kill(mut self) -> Result<(), String> {
-        self.child.kill().and_then(|()| self.child.wait()).map(drop).map_err(|error| format!("failed to kill: {error}"))
+    /// SIGKILL, whatever it is doing.
+    pub(crate) fn shoot(&self) -> Result<(), String> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        let sent = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        sent.map_err(|error| format!("failed to kill the node: {error}"))
+    }
+
+    /// SIGKILL. Gives how it ended: one that had ended before keeps its own end.
+    pub(crate) fn kill(mut self) -> Result<ExitStatus, String> {
+        self.shoot()?;
+        self.child.wait().map_err(|error| format!("failed to wait for the node: {error}"))
     }
 
     /// SIGTERM, and waits for the drain.

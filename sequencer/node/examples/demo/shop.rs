@@ -1,13 +1,13 @@
-//! The shop under the demo's books: the payment provider's protocol server, keys, a development node that serves the market
-//! below `/market`, and whoever acts there with an API key of their own.
+//! The shop under the demo's books: the payment provider's protocol server, Finance's, keys, a development node that serves
+//! the market below `/market`, and whoever acts there with an API key of their own.
 //!
-//! Nothing here is of the demo's making but names: the server is localstripe, the node is the real binary, and callers
-//! send JSON over a socket.
+//! The provider's server is localstripe, the node is the real binary, and callers send JSON over a socket; Finance is the
+//! demo's own ([`crate::finance`]).
 
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -18,12 +18,14 @@ use tally_client::api::agent_key::RegisterKeyRequest;
 use tally_client::api::api_key::{CreateApiKey, Role};
 use tally_client::{ApiKey, Client, RetryPolicy, Trust};
 use tally_core::{Clock as _, SystemClock};
+use tally_protocol::frame::{EventFields, Frame};
 use tally_protocol::hash::{hex, hmac_sha256};
-use tally_protocol::id::{AgentId, KeyId};
+use tally_protocol::id::{AgentId, KeyId, Stream};
 use tally_protocol::key::SigningKey;
 use tally_protocol::plugin_event::Config;
 use tally_verify::TrustRoot;
 
+use crate::finance::Finance;
 use crate::http::{self, Answer};
 use crate::node::Node;
 use crate::{describe, plugins, read_key};
@@ -32,6 +34,11 @@ use crate::{describe, plugins, read_key};
 pub(crate) const ACCOUNT: &str = "acct_demo";
 const STRIPE_KEY: &str = "sk_test_demo";
 const WEBHOOK_SECRET: &str = "whsec_demo_of_a_shop";
+/// The name of the shop's key at Finance.
+const SHOP_KID: &str = "shop-ed25519-1";
+/// From a payout of so much on, two people must approve.
+const APPROVED_FROM: u64 = 1_000;
+const APPROVERS: usize = 2;
 /// How long anything of the shop may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -73,7 +80,7 @@ impl Provider {
         Ok(provider)
     }
 
-    fn ask(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Result<Value, String> {
+    pub(crate) fn ask(&self, method: &str, path: &str, form: &[(&str, &str)]) -> Result<Value, String> {
         let body: Vec<String> = form.iter().map(|(name, value)| format!("{}={value}", bracketed(name))).collect();
         let key = format!("Bearer {STRIPE_KEY}");
         let headers = [("authorization", &*key), ("content-type", "application/x-www-form-urlencoded")];
@@ -84,11 +91,16 @@ impl Provider {
         }
     }
 
-    /// A card's token.
+    /// The token of a card that pays.
     pub(crate) fn card(&self) -> Result<String, String> {
+        self.card_of("4242424242424242")
+    }
+
+    /// A card's token.
+    pub(crate) fn card_of(&self, number: &str) -> Result<String, String> {
         let card = [
             ("type", "card"),
-            ("card[number]", "4242424242424242"),
+            ("card[number]", number),
             ("card[exp_month]", "12"),
             ("card[exp_year]", "2040"),
             ("card[cvc]", "123"),
@@ -131,6 +143,19 @@ pub(crate) struct Caller {
     key: String,
 }
 
+/// An agent that signs for the shop.
+struct Agent {
+    id: AgentId,
+    key: SigningKey,
+}
+
+/// The agents: who signs commands, and who signs what comes of effects of each kind.
+struct Agents {
+    gateway: Agent,
+    payment: Agent,
+    finance: Agent,
+}
+
 /// The shop.
 pub(crate) struct Shop {
     binary: PathBuf,
@@ -138,68 +163,76 @@ pub(crate) struct Shop {
     sections: PathBuf,
     pub(crate) profile: Profile,
     pub(crate) provider: Provider,
+    /// Where sales are settled.
+    pub(crate) settlements: Finance,
     node: Option<Node>,
     operator: Client,
+    /// Submits events and reads the log.
+    pub(crate) clerk: Client,
+    gateway: Agent,
     /// May do what the plugins let admins do.
     pub(crate) admin: Caller,
     /// May see what the books let finance see.
     pub(crate) finance: Caller,
+    /// Approve payouts.
+    pub(crate) approvers: [Caller; APPROVERS],
 }
 
 impl Shop {
-    /// Starts the provider and a node, installs the market's plugins, and opens the door.
-    pub(crate) async fn open(binary: &Path, folder: &Path, workspace: &Path) -> Result<Self, String> {
+    /// Starts the provider, Finance and a node, installs the market's plugins, and opens the door. Finance's first answers
+    /// are lost, so many.
+    pub(crate) async fn open(binary: &Path, folder: &Path, workspace: &Path, lost: usize) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(words)?;
         let provider = Provider::start(folder)?;
+        let proof = KeyFile::create(&folder.join("proof.key"), Purpose::Development).map_err(words)?.key;
+        let settlements = Finance::start(SHOP_KID, proof.public_key(), lost)?;
         let data = folder.join("data");
         let node = Node::start(binary, &data, "127.0.0.1:0".parse().map_err(words)?, None)?;
         let profile = Profile::load(&data.join("dev/profile.json")).map_err(words)?.ok_or("no profile")?;
         let operator = client(&profile, &read_key(&profile.operator_api_key_file)?)?;
-        let (gateway, payment) =
-            (agent(folder, "market", &operator, &profile).await?, agent(folder, "payment", &operator, &profile).await?);
+        let agents = Agents {
+            gateway: agent(folder, "market", &operator, &profile).await?,
+            payment: agent(folder, "payment", &operator, &profile).await?,
+            finance: agent(folder, "finance", &operator, &profile).await?,
+        };
         let [admin, finance] = [caller(&operator, &profile).await?, caller(&operator, &profile).await?];
-        let reader = client(&profile, &api_key(&operator, &profile, None).await?)?;
-        let modules = [
-            ("catalog/catalog", json!({"admins": [admin.principal], "gateways": [gateway.to_string()]})),
-            (
-                "checkout/checkout",
-                json!({
-                    "account": ACCOUNT, "admins": [admin.principal], "connectors": {"finance": [], "payment": [payment.to_string()]},
-                    "finance": [finance.principal], "gateways": [gateway.to_string()], "livemode": false, "order_s": 3600,
-                    "provider": "stripe", "quote_s": 900,
-                }),
-            ),
-            (
-                "royalty/royalty",
-                json!({
-                    "account": ACCOUNT, "admins": [admin.principal], "approval_s": 86_400, "approvals": [],
-                    "connectors": {"finance": [], "payment": [payment.to_string()]}, "finance": [finance.principal],
-                    "gateways": [gateway.to_string()], "hold_s": 1_209_600, "livemode": false, "payout_approvers": [],
-                    "provider": "stripe", "schedule": [], "settle": false,
-                }),
-            ),
-        ];
-        let modules =
-            modules.map(|(module, config)| Ok((module, Config::new(config.to_string().as_bytes()).map_err(words)?)));
-        let modules = modules.into_iter().collect::<Result<Vec<_>, String>>()?;
-        plugins::install((&operator, &reader), &profile, workspace, &data, &modules).await?;
+        let approvers = [caller(&operator, &profile).await?, caller(&operator, &profile).await?];
+        let clerk = client(&profile, &api_key(&operator, &profile, None).await?)?;
+        let modules = modules(&agents, &admin, &finance, &approvers)?;
+        plugins::install((&operator, &clerk), &profile, workspace, &data, &modules).await?;
         let sections = folder.join("market.toml");
         write_private(folder, "stripe.key", STRIPE_KEY)?;
         write_private(folder, "webhook.secret", WEBHOOK_SECRET)?;
-        let text = sections_of(&profile, &provider, gateway, payment, &finance.principal)?;
+        let text = sections_of(&profile, &provider, &settlements, &agents, &finance.principal)?;
         std::fs::write(&sections, text).map_err(words)?;
         node.stop()?;
-        let binary = binary.to_owned();
-        let mut shop = Self { binary, data, sections, profile, provider, node: None, operator, admin, finance };
-        shop.start()?;
+        let (binary, gateway) = (binary.to_owned(), agents.gateway);
+        clerk.know_key(profile.tenant_id, gateway.id, KeyId::new(1), gateway.key.public_key());
+        let mut shop = Self {
+            binary,
+            data,
+            sections,
+            profile,
+            provider,
+            settlements,
+            node: None,
+            operator,
+            clerk,
+            gateway,
+            admin,
+            finance,
+            approvers,
+        };
+        shop.start(&[])?;
         shop.provider.tell(shop.address())?;
         Ok(shop)
     }
 
-    fn start(&mut self) -> Result<(), String> {
+    /// A new node on the log that is there, with these in its environment.
+    pub(crate) fn start(&mut self, environment: &[(&str, &str)]) -> Result<(), String> {
         let listen = self.address().parse().map_err(words)?;
         let option = ["--with".as_ref(), self.sections.as_os_str()];
-        self.node = Some(Node::start_with(&self.binary, &self.data, listen, Some(option))?);
+        self.node = Some(Node::start_with(&self.binary, &self.data, listen, Some(option), environment)?);
         Ok(())
     }
 
@@ -207,10 +240,29 @@ impl Shop {
         self.profile.url.trim_start_matches("http://").trim_end_matches('/')
     }
 
-    /// SIGKILL, and a new start.
-    pub(crate) fn kill(&mut self) -> Result<(), String> {
-        self.node.take().ok_or("no node runs")?.kill()?;
-        self.start()
+    /// SIGKILL, whatever the node is doing.
+    pub(crate) fn shoot(&self) -> Result<(), String> {
+        self.node.as_ref().ok_or("no node runs")?.shoot()
+    }
+
+    /// The same; gives how the node ended, which may have been by itself.
+    pub(crate) fn kill(&mut self) -> Result<ExitStatus, String> {
+        self.shoot()?;
+        self.node.take().ok_or("no node runs")?.kill()
+    }
+
+    /// What is due by the log's time is done (`market.tick`).
+    pub(crate) async fn tick(&self) -> Result<(), String> {
+        const BODY: &[u8] = b"{}";
+        let stream = Stream::new(self.profile.tenant_id, self.profile.store_id);
+        let (now, id) = (SystemClock::new().wall().to_rfc3339(), random::event_id().map_err(words)?);
+        let who = (self.gateway.id, KeyId::new(1));
+        let fields = EventFields::plain(stream, id, who, ("market", "tick"), "market.tick", &now, BODY);
+        let frame = Frame::build(&fields, BODY, |hash| self.gateway.key.sign(hash.as_bytes())).map_err(words)?;
+        for outcome in self.clerk.submit(&[frame]).await.map_err(|error| describe(&error))? {
+            outcome.into_receipt().map_err(|rejected| rejected.to_string())?;
+        }
+        Ok(())
     }
 
     /// Ends the node; its log stays.
@@ -240,12 +292,14 @@ impl Shop {
         self.ask("POST", path, &headers, body.to_string().as_bytes())
     }
 
-    /// Asks, and asks again where the door says to come later (RFC 9110 section 10.2.3).
+    /// Asks, and asks again where the door says to come later: not now, or taken and not answered yet.
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, String> {
         let began = Instant::now();
         loop {
             let answer = http::ask(self.address(), method, &format!("/market{path}"), headers, body)?;
-            if !matches!(answer.status, 429 | 503) || began.elapsed() > PATIENCE {
+            let later =
+                matches!(answer.status, 202 | 429 | 503) || answer.json["error"]["code"] == "IDEMPOTENCY_IN_FLIGHT";
+            if !later || began.elapsed() > PATIENCE {
                 return Ok(answer);
             }
             std::thread::sleep(Duration::from_millis(200));
@@ -295,8 +349,43 @@ fn client(profile: &Profile, key: &str) -> Result<Client, String> {
     builder.build().map_err(|error| describe(&error))
 }
 
+/// The market's plugins, configured.
+fn modules(
+    agents: &Agents,
+    admin: &Caller,
+    finance: &Caller,
+    approvers: &[Caller; APPROVERS],
+) -> Result<Vec<(&'static str, Config)>, String> {
+    let connectors = json!({"finance": [agents.finance.id.to_string()], "payment": [agents.payment.id.to_string()]});
+    let (admins, finance) = ([&admin.principal], [&finance.principal]);
+    let gateways = [agents.gateway.id.to_string()];
+    let approvers = approvers.each_ref().map(|approver| &approver.principal);
+    let configs = [
+        ("catalog/catalog", json!({"admins": admins, "gateways": gateways})),
+        (
+            "checkout/checkout",
+            json!({
+                "account": ACCOUNT, "admins": admins, "connectors": connectors, "finance": finance, "gateways": gateways,
+                "livemode": false, "order_s": 3600, "provider": "stripe", "quote_s": 900,
+            }),
+        ),
+        (
+            "royalty/royalty",
+            // Money is held for a second: a demo does not wait for the end of two weeks.
+            json!({
+                "account": ACCOUNT, "admins": admins, "approval_s": 86_400,
+                "approvals": [{"count": APPROVERS, "currency": "EUR", "from": APPROVED_FROM}], "connectors": connectors,
+                "finance": finance, "gateways": gateways, "hold_s": 1, "livemode": false, "payout_approvers": approvers,
+                "provider": "stripe", "schedule": [], "settle": true,
+            }),
+        ),
+    ];
+    let config = |config: Value| Config::new(config.to_string().as_bytes()).map_err(words);
+    configs.into_iter().map(|(module, members)| Ok((module, config(members)?))).collect()
+}
+
 /// An agent with a key file of its name, registered.
-async fn agent(folder: &Path, name: &str, operator: &Client, profile: &Profile) -> Result<AgentId, String> {
+async fn agent(folder: &Path, name: &str, operator: &Client, profile: &Profile) -> Result<Agent, String> {
     let key = KeyFile::create(&folder.join(format!("{name}.key")), Purpose::Development).map_err(words)?.key;
     let id = random::agent_id().map_err(words)?;
     let request = RegisterKeyRequest {
@@ -309,7 +398,7 @@ async fn agent(folder: &Path, name: &str, operator: &Client, profile: &Profile) 
         key_algorithm: None,
     };
     operator.register_key(&request).await.map_err(|error| describe(&error))?;
-    Ok(id)
+    Ok(Agent { id, key })
 }
 
 async fn api_key(operator: &Client, profile: &Profile, agent: Option<AgentId>) -> Result<String, String> {
@@ -336,20 +425,36 @@ fn write_private(folder: &Path, name: &str, text: &str) -> Result<(), String> {
 fn sections_of(
     profile: &Profile,
     provider: &Provider,
-    gateway: AgentId,
-    payment: AgentId,
+    settlements: &Finance,
+    agents: &Agents,
     finance: &str,
 ) -> Result<String, String> {
-    let mut text = String::new();
+    let Agents { gateway, payment, finance: settler } = agents;
+    let (provider, url, (kid, key)) = (&provider.address, settlements.url(), settlements.key());
+    let (tenant, store, key) = (profile.tenant_id, profile.store_id, key.to_hex());
+    let mut text = String::from("[effects]\nbackoff_first_ms = 200\nbackoff_max_ms = 2000\nsettle_ms = 1000\n\n");
+    write!(
+        text,
+        "[connectors.payment]\nagent = \"{}\"\nkey = \"payment.key\"\napi_key_file = \
+         \"stripe.key\"\nwebhook_secret_files = [\"webhook.secret\"]\nurl = \"http://{provider}\"\naccount = \
+         \"{ACCOUNT}\"\nlivemode = false\nsearch = false\npayout_by = \"payout\"\ndevelopment = true\n\n",
+        payment.id
+    )
+    .map_err(words)?;
+    write!(
+        text,
+        "[connectors.finance]\nagent = \"{}\"\nkey = \"finance.key\"\nproof_key = \"proof.key\"\nurl = \
+         \"{url}\"\nsigner_kid = \"{SHOP_KID}\"\nkeys = [{{ signer_kid = \"{kid}\", public_key = \"{key}\" \
+         }}]\ndevelopment = true\n\n",
+        settler.id
+    )
+    .map_err(words)?;
     writeln!(
         text,
-        "[effects]\nbackoff_first_ms = 200\nbackoff_max_ms = 2000\nsettle_ms = 1000\n\n[connectors.payment]\nagent = \
-         \"{payment}\"\nkey = \"payment.key\"\napi_key_file = \"stripe.key\"\nwebhook_secret_files = \
-         [\"webhook.secret\"]\nurl = \"http://{}\"\naccount = \"{ACCOUNT}\"\nlivemode = false\nsearch = \
-         false\ndevelopment = true\n\n[market]\ntenant = \"{}\"\nstore = \"{}\"\nplugins = [\"catalog\", \"checkout\", \
-         \"royalty\"]\nagent = \"{gateway}\"\nsigning_key = \"market.key\"\npublic = [\"skus\", \
+        "[market]\ntenant = \"{tenant}\"\nstore = \"{store}\"\nplugins = [\"catalog\", \"checkout\", \
+         \"royalty\"]\nagent = \"{}\"\nsigning_key = \"market.key\"\npublic = [\"skus\", \
          \"sku\"]\n\n[market.roles]\nfinance = [\"{finance}\"]",
-        provider.address, profile.tenant_id, profile.store_id
+        gateway.id
     )
     .map_err(words)?;
     Ok(text)
