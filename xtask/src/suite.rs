@@ -61,6 +61,8 @@ pub fn run(arguments: &[String]) -> Outcome {
             "plugins_crash",
             "--test",
             "effects_crash",
+            "--test",
+            "purchase_crash",
         ];
         total.add(cargo_test(&crash, &tools, options.verbose)?);
     }
