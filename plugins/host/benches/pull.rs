@@ -1,15 +1,18 @@
 //! What a plugin costs its host, on one core, beside the same plugin built natively, in the same run.
 //!
 //! ```text
-//! cargo xtask bench plugins [--rounds N] [--only NAME] [--write]      into docs/benchmarks/plugins.{md,json}
+//! cargo xtask bench plugins [--rounds N] [--only NAME] [--write]      into docs/benchmarks/{plugins,market}.{md,json}
 //! ```
 //! Rounds alternate between the engines and the native build, so that a machine that gets slower meanwhile does not decide
-//! a ratio; means and fastest passes are given. Fails when an event is not accepted.
+//! a ratio; means and fastest passes are given. `--only market` measures the market's plugins alone, `--only 'market: NAME'`
+//! one of their lines. Fails when an event is not accepted.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement ends where it fails, and prints")]
 
 #[path = "../tests/common/mod.rs"]
 mod common;
+#[path = "pull/market.rs"]
+mod market;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -159,7 +162,7 @@ fn order(id: &str, sku: &str, seller: u8, price: u64, bytes: u8) -> TestEvent {
 }
 
 /// Items and seven orders of each, all of which are accepted.
-fn market() -> Vec<TestEvent> {
+fn listed_and_ordered() -> Vec<TestEvent> {
     let one = |n: u64| {
         let (seller, sku) = (u8::try_from(n % 5 + 1).unwrap(), format!("sku-{n}"));
         let (price, bytes) = (100 + n % 40, u8::try_from(n % 200).unwrap());
@@ -231,7 +234,7 @@ fn market_native(given: &[TestEvent]) -> Sample {
 
 /// A line of the page.
 struct Line {
-    name: &'static str,
+    name: String,
     passes: Vec<Sample>,
 }
 
@@ -260,18 +263,32 @@ fn main() {
     let value =
         |name: &str| arguments.iter().position(|argument| argument == name).and_then(|at| arguments.get(at + 1));
     let rounds = value("--rounds").and_then(|rounds| rounds.parse().ok()).unwrap_or(15);
-    let lines = measure(rounds, value("--only").map(String::as_str));
-    let (page, figures) = (page(&lines, rounds), figures(&lines));
-    println!("{page}");
-    if arguments.iter().any(|argument| argument == "--write") {
-        let folder = format!("{}/../../docs/benchmarks", env!("CARGO_MANIFEST_DIR"));
-        std::fs::write(format!("{folder}/plugins.md"), page).unwrap();
-        std::fs::write(format!("{folder}/plugins.json"), figures).unwrap();
+    let (only, writes) = (value("--only").map(String::as_str), arguments.iter().any(|argument| argument == "--write"));
+    let folder = format!("{}/../../docs/benchmarks", env!("CARGO_MANIFEST_DIR"));
+    let write = |name: &str, page: &str, figures: String| {
+        println!("{page}");
+        if writes {
+            std::fs::write(format!("{folder}/{name}.md"), page).unwrap();
+            std::fs::write(format!("{folder}/{name}.json"), figures).unwrap();
+        }
+    };
+    if only.is_none_or(|only| only != "market" && !only.starts_with("market: ")) {
+        let lines = measure(rounds, only);
+        write("plugins", &page(&lines, rounds), figures(&lines));
+    }
+    if only.is_none_or(|only| only == "market" || only.starts_with("market: ")) {
+        let trade = market::Trade::new(&Engine::new(4, Optimisation::Speed).unwrap());
+        let only = only.and_then(|only| only.strip_prefix("market: "));
+        let lines = in_turns(rounds, trade.works(), only);
+        let rows: Vec<_> = lines.iter().map(|line| (line.name.clone(), line.mean(), line.fastest())).collect();
+        let before = std::fs::read_to_string(format!("{folder}/market.md")).ok();
+        write("market", &trade.page(&rows, rounds, before.as_deref()), figures(&lines));
     }
 }
 
+type Work<'w> = Box<dyn Fn() -> Sample + 'w>;
+
 fn measure(rounds: usize, only: Option<&str>) -> Vec<Line> {
-    type Work<'w> = Box<dyn Fn() -> Sample + 'w>;
     let (speed, none) = (Engine::new(4, Optimisation::Speed).unwrap(), Engine::new(4, Optimisation::None).unwrap());
     let (given, limits) = (events(500), Limits::default());
     let grant = common::host::grant(limits);
@@ -283,7 +300,7 @@ fn measure(rounds: usize, only: Option<&str>) -> Vec<Line> {
     let counting = Grant { prefixes: vec!["count/".to_owned()], capabilities: Vec::new(), ..grant.clone() };
     let counts = |engine: &Engine| Instance::new(engine.load(&counter, &limits).unwrap(), counting.clone());
     let (counter_speed, counter_none) = (counts(&speed), counts(&none));
-    let traded = market();
+    let traded = listed_and_ordered();
     let log = Log::new(&speed, &module("registry"), &traded);
     let entity = |n: u64| TestEvent::new("order.placed", "order", &format!("order-{n}"), body(500));
     let counted = Log::new(&speed, &counter, &(0..EVENTS).map(entity).collect::<Vec<_>>());
@@ -300,7 +317,12 @@ fn measure(rounds: usize, only: Option<&str>) -> Vec<Line> {
         ("registry, apply", Box::new(|| log.applied().0)),
         ("registry, apply and trees", Box::new(|| log.applied().1)),
     ];
-    let works = works.into_iter().filter(|(name, _)| only.is_none_or(|only| *name == only));
+    in_turns(rounds, works.into_iter().map(|(name, work)| (name.to_owned(), work)).collect(), only)
+}
+
+/// Each work in each round.
+fn in_turns(rounds: usize, works: Vec<(String, Work<'_>)>, only: Option<&str>) -> Vec<Line> {
+    let works = works.into_iter().filter(|(name, _)| only.is_none_or(|only| name == only));
     let mut works: Vec<_> = works.map(|(name, work)| (Line { name, passes: Vec::new() }, work)).collect();
     for round in 0..=rounds {
         for (line, work) in &mut works {
