@@ -61,6 +61,8 @@ pub(crate) struct Balance {
     pub(crate) reversals: i64,
     /// What others had of the same sales, less what they lost by the same reversals.
     pub(crate) fees: i64,
+    /// What corrections gave, less what they took.
+    pub(crate) corrections: i64,
 }
 
 impl Balance {
@@ -88,7 +90,8 @@ impl Balance {
     pub(crate) fn encode(&self, row: Writer) -> Writer {
         let row = self.pockets.iter().fold(row, |row, pocket| row.u64(*pocket));
         let row = row.u64(self.parts).u64(self.pending).u64(self.paid).u64(self.sales);
-        row.u64(self.reversals.cast_unsigned()).u64(self.fees.cast_unsigned())
+        let row = row.u64(self.reversals.cast_unsigned()).u64(self.fees.cast_unsigned());
+        row.u64(self.corrections.cast_unsigned())
     }
 
     pub(crate) fn decode(row: &mut Reader<'_>) -> Option<Self> {
@@ -100,6 +103,7 @@ impl Balance {
             sales: row.u64()?,
             reversals: row.u64()?.cast_signed(),
             fees: row.u64()?.cast_signed(),
+            corrections: row.u64()?.cast_signed(),
         })
     }
 

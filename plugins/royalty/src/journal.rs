@@ -13,6 +13,7 @@ use tally_plugin::record::{Reader, Writer};
 use tally_plugin::{Key, Read, Table};
 
 use crate::balance::{read, signed};
+use crate::chain::Head;
 
 /// Log index, number of the journal.
 pub(crate) const JOURNALS: Table = Table::new("journal/");
@@ -28,7 +29,7 @@ pub(crate) enum System {
     Psp,
     /// What a dispute holds.
     Disp,
-    /// What the provider keeps; nothing says so yet.
+    /// What the provider keeps; corrections say so.
     PspFees,
     /// What the provider moved beyond the capture.
     Loss,
@@ -110,6 +111,16 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    pub(crate) fn encode(&self, row: Writer) -> Writer {
+        let row = self.account.encode(row.u8(u8::from(self.side == Side::Credit)));
+        row.u64(self.amount).u64(self.weight)
+    }
+
+    pub(crate) fn decode(row: &mut Reader<'_>) -> Option<Self> {
+        let side = if row.u8()? == 0 { Side::Debit } else { Side::Credit };
+        Some(Self { account: Account::decode(row)?, side, amount: row.u64()?, weight: row.u64()? })
+    }
+
     fn to_json(&self) -> Vec<u8> {
         let side = if self.side == Side::Debit { "debit" } else { "credit" };
         let object = Object::new().text("account", &self.account.text()).number("amount", self.amount);
@@ -166,6 +177,8 @@ kinds! {
     PayoutReturned = "payout_returned", "payout", "return/owed-1";
     /// What came back is available again.
     ReturnReleased = "return_released", "payout", "hold/time-1";
+    /// Made by people.
+    Corrected = "corrected", "correction", "correct/admin-1";
 }
 
 impl Kind {
@@ -187,7 +200,7 @@ pub(crate) struct Payee {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Journal {
     pub(crate) kind: Kind,
-    /// An order's id or a payout's.
+    /// The id of an order, a payout or a correction.
     pub(crate) subject: [u8; 32],
     /// By how much the free part of the order changes, of all parties together.
     pub(crate) gross: i64,
@@ -234,13 +247,11 @@ impl Journal {
         self.lines.iter().fold(Array::new(), |array, line| array.raw(&line.to_json())).finish()
     }
 
+    /// The row that it leaves, but for what is in front of it.
     fn encode(&self, entry: &Entry<'_>) -> Vec<u8> {
-        let row = Writer::new().u8(VERSION).id(&entry.id).u8(self.kind as u8).id(&self.subject).text(entry.currency);
+        let row = Writer::new().id(&entry.id).u8(self.kind as u8).id(&self.subject).text(entry.currency);
         let row = row.u64(entry.at).u64(self.gross.cast_unsigned());
-        let lines = self.lines.iter().fold(row, |row, line| {
-            line.account.encode(row.u8(u8::from(line.side == Side::Credit))).u64(line.amount).u64(line.weight)
-        });
-        lines.finish()
+        self.lines.iter().fold(row, |row, line| line.encode(row)).finish()
     }
 }
 
@@ -253,15 +264,33 @@ pub(crate) struct Entry<'a> {
     pub(crate) at: u64,
     /// The log index.
     pub(crate) index: u64,
-    /// How many journals there were before it.
-    pub(crate) number: u64,
+    /// Where the chain ended before it.
+    pub(crate) head: Head,
 }
 
-/// The rows that a posted journal leaves.
-pub(crate) fn rows(journal: &Journal, entry: &Entry<'_>) -> [(Key, Vec<u8>); 2] {
-    let key = JOURNALS.key().u64(entry.index).u64(entry.number);
-    let place = Writer::new().u64(entry.index).u64(entry.number).finish();
-    [(key, journal.encode(entry)), (PLACES.key().id(&entry.id), place)]
+/// The rows that a posted journal leaves, and where the chain ends with it.
+pub(crate) fn rows(journal: &Journal, entry: &Entry<'_>) -> ([(Key, Vec<u8>); 2], Head) {
+    let Entry { id, index, head, .. } = entry;
+    let key = JOURNALS.key().u64(*index).u64(head.count);
+    let place = Writer::new().u64(*index).u64(head.count).finish();
+    let row = journal.encode(entry);
+    let shown = shown((*index, head.count), &mut Reader::new(&row), |_, object| object).unwrap_or_default();
+    let after = head.after(&shown);
+    let mut whole = Writer::new().u8(VERSION).id(&after.root).finish();
+    whole.extend_from_slice(&row);
+    ([(key, whole), (PLACES.key().id(id), place)], after)
+}
+
+/// The root of the chain after a journal, from its row.
+pub(crate) fn root(row: &[u8]) -> Option<[u8; 32]> {
+    read(Some(row), front)
+}
+
+/// What is in front of a row.
+fn front(row: &[u8]) -> Option<[u8; 32]> {
+    let mut row = Reader::new(row);
+    row.u8().filter(|version| *version == VERSION)?;
+    row.id()
 }
 
 /// The key of a journal, by its id.
@@ -273,27 +302,34 @@ pub(crate) fn find(state: &mut impl Read, id: &[u8; 32]) -> Option<Key> {
 
 /// A row as canonical JSON, with what else is known of it.
 pub(crate) fn to_json(key: &[u8], row: &[u8], more: impl FnOnce(&[u8; 32], Object) -> Object) -> Vec<u8> {
-    read(Some(row), |row| shown(key, row, more)).unwrap_or_default()
+    let of_row = |row: &[u8]| {
+        let mut parts = JOURNALS.read(key)?;
+        let place = (parts.u64()?, parts.u64()?);
+        let mut row = Reader::new(row);
+        row.u8().filter(|version| *version == VERSION)?;
+        row.id::<32>()?;
+        shown(place, &mut row, more)
+    };
+    read(Some(row), of_row).unwrap_or_default()
 }
 
-fn shown(key: &[u8], row: &[u8], more: impl FnOnce(&[u8; 32], Object) -> Object) -> Option<Vec<u8>> {
-    let mut parts = JOURNALS.read(key)?;
-    let mut row = Reader::new(row);
-    row.u8().filter(|version| *version == VERSION)?;
+fn shown(
+    (index, number): (u64, u64),
+    row: &mut Reader<'_>,
+    more: impl FnOnce(&[u8; 32], Object) -> Object,
+) -> Option<Vec<u8>> {
     let (id, kind, subject) = (row.id::<32>()?, Kind::of_code(row.u8()?)?, row.id::<32>()?);
     let object = Object::new().text("currency", row.text()?).number("at", row.u64()?);
     let object = signed(object, "gross", row.u64()?.cast_signed()).hex("id", &id);
-    let object = object.number("index", parts.u64()?).text("kind", kind.name());
-    let object = object.raw("lines", &lines_of(&mut row)?).number("number", parts.u64()?);
+    let object = object.number("index", index).text("kind", kind.name());
+    let object = object.raw("lines", &lines_of(row)?).number("number", number);
     Some(more(&id, object.hex(kind.subject(), &subject).text("rule", kind.rule())).finish())
 }
 
 fn lines_of(row: &mut Reader<'_>) -> Option<Vec<u8>> {
     let mut lines = Array::new();
     while !row.is_empty() {
-        let side = if row.u8()? == 0 { Side::Debit } else { Side::Credit };
-        let account = Account::decode(row)?;
-        lines = lines.raw(&Line { account, side, amount: row.u64()?, weight: row.u64()? }.to_json());
+        lines = lines.raw(&Line::decode(row)?.to_json());
     }
     Some(lines.finish())
 }

@@ -8,18 +8,17 @@ use alloc::vec::Vec;
 
 use tally_market::codes::OVERFLOW;
 use tally_plugin::json::INTEGER_MAX;
-use tally_plugin::record::{Reader, Writer};
+use tally_plugin::record::Writer;
 use tally_plugin::{Event, Key, Read, Reject, Step, Table};
 
 use crate::balance::{Balance, party_key, read, sum, system_key, system_of_row, system_to_row};
+use crate::chain::Head;
 use crate::journal::{self, Account, Entry, Journal, Kind, Pocket, Side};
 use crate::moves::{Move, front};
 use crate::mutation::{self, Mutation};
 
 /// Currency, payout: what is on its way out.
 pub(crate) const CLEARING: Table = Table::new("clr/");
-/// How many journals there are.
-pub(crate) const COUNT: Table = Table::new("count/");
 
 /// Accounts of one currency.
 #[derive(Clone, Debug)]
@@ -168,14 +167,12 @@ impl Ledger {
         if self.posted.is_empty() {
             return Vec::new();
         }
-        let count = COUNT.key().u64(0);
-        let mut number = step.state.get(&count).and_then(|row| Reader::new(&row).u64()).unwrap_or(0);
+        let mut head = Head::load(&mut step.state);
         let mut ids = Vec::new();
         for posted in &self.posted {
-            ids.push(self.write(step, event, posted, number));
-            number += 1;
+            ids.push(self.write(step, event, posted, &mut head));
         }
-        step.state.set(&count, Writer::new().u64(number).finish());
+        head.store(&mut step.state);
         step.state.set(&system_key(&self.currency), system_to_row(&self.system));
         for (payout, amount) in &self.clearing {
             let key = CLEARING.key().text(&self.currency).id(payout);
@@ -187,13 +184,16 @@ impl Ledger {
         ids
     }
 
-    fn write(&self, step: &mut Step, event: &Event, posted: &Posted, number: u64) -> [u8; 32] {
+    fn write(&self, step: &mut Step, event: &Event, posted: &Posted, head: &mut Head) -> [u8; 32] {
         let id = step.id("journal");
-        let (index, at) = (event.index(), event.sequenced_at());
+        let (index, at, number) = (event.index(), event.sequenced_at(), head.count);
         let journal = &posted.journal;
-        for (key, row) in journal::rows(journal, &Entry { id, currency: &self.currency, at, index, number }) {
+        let entry = Entry { id, currency: &self.currency, at, index, head: *head };
+        let (rows, after) = journal::rows(journal, &entry);
+        for (key, row) in rows {
             step.state.set(&key, row);
         }
+        *head = after;
         for (place, balance) in &posted.moved {
             let key = front(&self.parties[*place].0, &self.currency).u64(index).u64(number);
             let (kind, subject, gross) = (journal.kind, journal.subject, journal.gross);
@@ -208,8 +208,11 @@ fn changed(amount: u64, change: i64) -> Result<u64, Reject> {
     if changed <= INTEGER_MAX { Ok(changed) } else { Err(OVERFLOW) }
 }
 
-/// Counts a movement of an order's money where statements total it.
+/// Counts a movement where statements total it.
 fn account_for(balance: &mut Balance, amount: i64, journal: &Journal) -> Result<(), Reject> {
+    if journal.kind == Kind::Corrected {
+        balance.corrections = sum(balance.corrections, amount)?;
+    }
     if !journal.kind.is_of_order() {
         return Ok(());
     }

@@ -1,11 +1,11 @@
 //! The books of a marketplace: whose money it is, from capture to payout, in double entry and integer minor units.
 //!
-//! Takes `checkout.money` (the totals of an order's money), `market.tick`, facts about payouts, and commands on payouts;
-//! gives journals that balance, holds that end by log time, payouts that distinct people approved, on request and on a
-//! schedule, requests to Finance,
-//! and the statements of [`routes`](self). Positions are a pure function of totals, so any order of facts ends alike.
-//! Refuses commands by the codes of docs/formats/market.md; never refuses `checkout.money`: what cannot be posted is kept
-//! as a fault. Leaves to others what the totals are (checkout) and what providers do (connectors).
+//! Takes `checkout.money` (the totals of an order's money), `market.tick`, facts about payouts, and commands on
+//! payouts; gives journals that balance, holds that end by log time, payouts that distinct people approved, on request
+//! and on a schedule, requests to Finance, corrections that people make, and the statements of [`routes`](self).
+//! Positions are a pure function of totals, so any order of facts ends alike. Refuses commands by the codes of
+//! docs/formats/market.md; never refuses `checkout.money`: what cannot be posted is kept as a fault. Leaves to others
+//! what the totals are (checkout) and what providers do (connectors).
 #![cfg_attr(target_arch = "wasm32", no_std)]
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,8 @@ mod approvals;
 mod balance;
 mod books;
 pub mod cascade;
+mod chain;
+mod correction;
 mod csv;
 mod faults;
 #[cfg(not(target_arch = "wasm32"))]
@@ -49,9 +51,10 @@ use tally_plugin::{Event, Manifest, Method, Plugin, Reject, Snapshot, State, Ste
 pub struct Royalty;
 
 /// Every table.
-const TABLES: [Table; 15] = [
+const TABLES: [Table; 16] = [
     balance::PARTIES,
     balance::SYSTEM,
+    correction::CORRECTIONS,
     faults::FAULTS,
     holds::HOLDS,
     journal::JOURNALS,
@@ -81,16 +84,18 @@ impl Plugin for Royalty {
             .entity_type("payout")
             .effects("finance")
             .effects("payment")
-            // A tick moves what up to 32 orders held, of up to 128 parties together, and asks for 8 payouts.
-            .limit("effects", 8)
-            .limit("gas", 10_000_000)
+            // A tick moves what up to 32 orders held, of up to 64 parties together, and asks for 4 payouts.
+            .limit("gas", 20_000_000)
             .limit("query_gas", 50_000_000)
-            .limit("writes", 640)
+            .limit("writes", 512)
             .table(settings::ROLES)
             .table(settings::SETTINGS)
-            .table(ledger::COUNT)
+            .table(chain::HEAD)
             .command("approve", Method::Post, "/payout/{id}/approve", "royalty.payout.approved")
             .command("block", Method::Post, "/party/block", "royalty.party.blocked")
+            .command("correct", Method::Post, "/correction", "royalty.correction.proposed")
+            .command("correct-approve", Method::Post, "/correction/{id}/approve", "royalty.correction.approved")
+            .command("correct-cancel", Method::Post, "/correction/{id}/cancel", "royalty.correction.canceled")
             .command("cancel", Method::Post, "/payout/{id}/cancel", "royalty.payout.canceled")
             .command("release", Method::Post, "/party/release", "royalty.party.released")
             .command("request", Method::Post, "/payout", "royalty.payout.requested")
@@ -115,6 +120,9 @@ impl Plugin for Royalty {
             "royalty.payout.canceled" => payout::cancel(step, event),
             "royalty.party.blocked" => parties::block(step, event),
             "royalty.party.released" => parties::release(step, event),
+            "royalty.correction.proposed" => correction::propose(step, event),
+            "royalty.correction.approved" => correction::approve(step, event),
+            "royalty.correction.canceled" => correction::cancel(step, event),
             "royalty.schedule.started" => plans::start(step, event),
             "royalty.schedule.ended" => plans::end(step, event),
             // Nothing else is asked for.

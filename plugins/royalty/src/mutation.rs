@@ -39,6 +39,8 @@ pub enum Mutation {
     PayoutBeyondBalance,
     /// A schedule's slot is used at every tick.
     SlotTwice,
+    /// A correction may be of one side alone; the ledger behind it must stop it.
+    UnbalancedCorrection,
 }
 
 #[cfg(feature = "mutations")]

@@ -14,6 +14,7 @@ use tally_plugin::json::Object;
 use tally_plugin::record::{Reader, Writer};
 use tally_plugin::{Event, Key, Read, Reject, State, Step, Table};
 
+use crate::approvals::Approvals;
 use crate::balance::read;
 use crate::journal::{Account, Journal, Kind, Payee, Pocket, Side, System};
 use crate::ledger::Ledger;
@@ -64,8 +65,7 @@ pub(crate) struct Payout {
     pub(crate) state: Stage,
     /// How many must approve.
     pub(crate) needed: u64,
-    /// Who approved, and when by log time.
-    pub(crate) approvals: Vec<(String, u64)>,
+    pub(crate) approvals: Approvals,
     /// Log indices: asked for, paid (from then on), ended otherwise; 0 if it is not.
     pub(crate) requested: u64,
     pub(crate) paid: u64,
@@ -97,7 +97,7 @@ impl Payout {
             initiator: initiator.into(),
             state: Stage::Requested,
             needed: 0,
-            approvals: Vec::new(),
+            approvals: Approvals::default(),
             requested,
             paid: 0,
             ended: 0,
@@ -122,8 +122,7 @@ impl Payout {
     fn encode(&self) -> Vec<u8> {
         let row = Writer::new().u8(VERSION).text(&self.party).text(&self.currency).u64(self.amount).text(&self.account);
         let row = row.text(&self.initiator).u8(self.state as u8).u64(self.needed).u64(self.requested).u64(self.paid);
-        let row = row.u64(self.ended).u64(self.part);
-        self.approvals.iter().fold(row, |row, (principal, at)| row.text(principal).u64(*at)).finish()
+        self.approvals.encode(row.u64(self.ended).u64(self.part)).finish()
     }
 
     pub(crate) fn decode(row: &[u8]) -> Option<Self> {
@@ -137,26 +136,21 @@ impl Payout {
             initiator: row.text()?.into(),
             state: *Stage::ALL.get(usize::from(row.u8()?))?,
             needed: row.u64()?,
-            approvals: Vec::new(),
+            approvals: Approvals::default(),
             requested: row.u64()?,
             paid: row.u64()?,
             ended: row.u64()?,
             part: row.u64()?,
         };
-        while !row.is_empty() {
-            payout.approvals.push((row.text()?.into(), row.u64()?));
-        }
-        Some(payout)
+        payout.approvals = Approvals::decode(&mut row)?;
+        row.is_empty().then_some(payout)
     }
 
     pub(crate) fn to_json(&self, id: &[u8; 32]) -> Vec<u8> {
-        let approvals = self.approvals.iter().fold(tally_plugin::json::Array::new(), |array, (principal, at)| {
-            array.raw(&Object::new().text("approver", principal).number("at", *at).finish())
-        });
         Object::new()
             .text("account", &self.account)
             .number("amount", self.amount)
-            .raw("approvals", &approvals.finish())
+            .raw("approvals", &self.approvals.to_json())
             .text("currency", &self.currency)
             .text("initiator", &self.initiator)
             .number("needed", self.needed)
@@ -207,8 +201,8 @@ impl Payout {
 
 /// What a command on a payout leaves as its result.
 pub(crate) fn result(payout: &Payout, id: &[u8; 32]) -> Vec<u8> {
-    let approvals = u64::try_from(payout.approvals.len()).unwrap_or(u64::from(u8::MAX));
-    let object = Object::new().number("approvals", approvals).number("needed", payout.needed).hex("payout", id);
+    let object =
+        Object::new().number("approvals", payout.approvals.count()).number("needed", payout.needed).hex("payout", id);
     object.text("state", payout.state.name()).finish()
 }
 

@@ -1,8 +1,9 @@
 //! What the provider says of payouts: facts, and the answers to what was asked.
 //!
-//! Takes `payment.fact` and `effect.answered` of configured connectors; what is about other objects or other plugins changes
-//! nothing. A fact of another provider, account or mode than the configuration names is refused (`forbidden`). Facts only raise the rank of a payout: `transit` 0, `paid` 1, `failed` 2. A fact that does not match its payout
-//! is a fault, and posts nothing.
+//! Takes `payment.fact` and `effect.answered` of configured connectors; what is about other objects or other plugins
+//! changes nothing. A fact of another provider, account or mode than the configuration names is refused (`forbidden`).
+//! Facts only raise the rank of a payout: `transit` 0, `paid` 1, `failed` 2. A fact that does not match its payout is a
+//! fault, and posts nothing.
 
 use tally_market::codes::{FORBIDDEN, MALFORMED};
 use tally_market::{Body, Roles, hex};

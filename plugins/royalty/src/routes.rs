@@ -1,8 +1,9 @@
 //! What can be asked, and by whom.
 //!
-//! Takes requests as the gateway forms them, with the caller it has authenticated; gives canonical JSON, in pages of at most
-//! 100 rows. A statement or a schedule is shown to the party whose name the caller has as principal, and to the roles `admin`, `finance`
-//! and `service`; the books and journals to those roles alone. Everybody else gets 403, whether there is something or not.
+//! Takes requests as the gateway forms them, with the caller it has authenticated; gives canonical JSON, in pages of at
+//! most 100 rows. A statement or a schedule is shown to the party whose name the caller has as principal, and to the
+//! roles `admin`, `finance` and `service`; the books and journals to those roles alone. Everybody else gets 403,
+//! whether there is something or not.
 
 use alloc::vec::Vec;
 
@@ -11,6 +12,8 @@ use tally_plugin::json::{Array, Object};
 use tally_plugin::query::{self, Request, cursor, read_cursor, refuse};
 use tally_plugin::{Key, Manifest, Range, Read, Snapshot};
 
+use crate::chain::Head;
+use crate::correction::Correction;
 use crate::journal::JOURNALS;
 use crate::payout::Payout;
 use crate::plans::Plan;
@@ -31,11 +34,13 @@ const NOT_FOUND: Refusal = (404, "not_found");
 pub(crate) fn declare(manifest: Manifest) -> Manifest {
     manifest
         .query("books", "/books")
+        .query("correction", "/correction/{id}")
         .query("faults", "/faults")
         .query("journal", "/journal/{id}")
         .query("journals", "/journals")
+        .query("ledger", "/ledger")
         .query("payout", "/payout/{id}")
-        .query("schedule", "/owner/{ownerId}/schedule")
+        .query("plan", "/owner/{ownerId}/schedule")
         .query("statement", "/owner/{ownerId}/sales")
 }
 
@@ -46,13 +51,15 @@ pub(crate) fn answer(state: &mut Snapshot, request: &[u8]) -> Vec<u8> {
     let privileged = ["admin", "finance", "service"].iter().any(|role| caller.has(role));
     let body = match request.route() {
         "result" => result(state, &request),
-        "schedule" | "statement" => owner(state, &request, &caller, privileged),
+        "plan" | "statement" => owner(state, &request, &caller, privileged),
         "payout" => payout(state, &request, &caller, privileged),
-        "books" | "faults" | "journal" | "journals" if !privileged => Err(FORBIDDEN),
+        "books" | "correction" | "faults" | "journal" | "journals" | "ledger" if !privileged => Err(FORBIDDEN),
         "books" => books::answer(state, &request),
         "faults" => list(state, &request, faults::FAULTS.key().within(), faults::to_json),
         "journal" => one_journal(state, &request),
         "journals" => journals(state, &request),
+        "correction" => correction(state, &request),
+        "ledger" => Ok(ledger(state)),
         _ => Err((404, "no_route")),
     };
     match body {
@@ -105,20 +112,51 @@ fn one_journal(state: &mut Snapshot, request: &Request<'_>) -> Result<Vec<u8>, R
     let id = id(request)?;
     let key = journal::find(state, &id).ok_or(NOT_FOUND)?;
     let row = state.get(&key).ok_or(NOT_FOUND)?;
-    Ok(journal::to_json(key.as_bytes(), &row, |id, object| match state.get(&settle::key(id)) {
-        Some(proof) => object.raw("proof", &proof),
-        None => object,
+    let root = journal::root(&row).unwrap_or_default();
+    Ok(journal::to_json(key.as_bytes(), &row, |id, object| {
+        let object = object.hex("root", &root);
+        match state.get(&settle::key(id)) {
+            Some(proof) => object.raw("proof", &proof),
+            None => object,
+        }
     }))
 }
 
-/// In the order of the log, from `from` up to, but without, `to`.
+fn correction(state: &mut Snapshot, request: &Request<'_>) -> Result<Vec<u8>, Refusal> {
+    let id = id(request)?;
+    Correction::load(state, &id).map(|correction| correction.to_json(&id)).ok_or(NOT_FOUND)
+}
+
+/// Where the chain of journals ends.
+fn ledger(state: &mut Snapshot) -> Vec<u8> {
+    let head = Head::load(state);
+    Object::new().number("count", head.count).hex("root", &head.root).finish()
+}
+
+/// In the order of the log, from `from` up to, but without, `to`; with the roots of the chain on both sides of the page.
 fn journals(state: &mut Snapshot, request: &Request<'_>) -> Result<Vec<u8>, Refusal> {
     let (from, to) = (number(request, "from")?.unwrap_or(0), number(request, "to")?.unwrap_or(u64::MAX));
     if from > to {
         return Err(MALFORMED);
     }
     let range = Range::between(&JOURNALS.key().u64(from), &JOURNALS.key().u64(to));
-    list(state, request, range, |key, row| Some(journal::to_json(key, row, |_, object| object)))
+    let page = Page::of(state, request, range)?;
+    // Of a page without rows: what follows the cursor.
+    let first = page.rows.first().map(|(key, _)| key.clone());
+    let first = first.or_else(|| page.after.as_ref().map(|key| [key.as_slice(), &[0]].concat()));
+    let first = first.unwrap_or_else(|| JOURNALS.key().u64(from).as_bytes().into());
+    let before = root_before(state, &first);
+    let root = page.rows.last().and_then(|(_, row)| journal::root(row)).unwrap_or(before);
+    let shown = page.rows.iter().map(|(key, row)| journal::to_json(key, row, |_, object| object));
+    let rows = shown.fold(Array::new(), |array, row| array.raw(&row)).finish();
+    Ok(page.close(Object::new().hex("before", &before).hex("root", &root).raw("rows", &rows)))
+}
+
+/// The root after the last journal before a key.
+fn root_before(state: &mut impl Read, key: &[u8]) -> [u8; 32] {
+    let range = JOURNALS.key().within().reversed().after(key);
+    let last = state.page(&range, 1);
+    last.iter().next().and_then(|(_, row)| journal::root(row)).unwrap_or_default()
 }
 
 fn list(

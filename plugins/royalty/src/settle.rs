@@ -1,11 +1,11 @@
 //! Settlement: Finance is asked once for each sale, and proves that it has the journal.
 //!
-//! Takes the journal of a capture; gives the effect `finance` with the journal's lines and the digest of the **content**:
-//! the canonical JSON of `{"amount","currency","journal","lines","order"}`. No time is in it, so asking again asks for the
-//! same. Takes the answer: its `canonical_message` must be the statement of docs/formats/settlement.md about this effect,
-//! or it is refused (`proof`). The statement is built again and compared byte for byte: canonical JSON has one spelling, so
-//! no member can be missing, twice or unknown. The signature is the connector's to check and an auditor's to check again;
-//! it is kept as it came.
+//! Takes the journal of a capture; gives the effect `finance` with the journal's lines and the digest of the
+//! **content**: the canonical JSON of `{"amount","currency","journal","lines","order"}`. No time is in it, so asking
+//! again asks for the same. Takes the answer: its `canonical_message` must be the statement of
+//! docs/formats/settlement.md about this effect, or it is refused (`proof`). The statement is built again and compared
+//! byte for byte: canonical JSON has one spelling, so no member can be missing, twice or unknown. The signature is the
+//! connector's to check and an auditor's to check again; it is kept as it came.
 
 use tally_market::codes::NOT_FOUND;
 use tally_market::{Body, hex};

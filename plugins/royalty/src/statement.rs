@@ -102,7 +102,8 @@ fn rows(page: &Page, mut before: Balance) -> Vec<Row> {
 
 fn shown(asked: &Asked<'_>, opening: &Balance, closing: &Balance, rows: &[Row], page: &Page) -> Object {
     let count = |number: u64| number.cast_signed();
-    let totals = signed(Object::new(), "fees", closing.fees - opening.fees);
+    let totals = signed(Object::new(), "corrections", closing.corrections - opening.corrections);
+    let totals = signed(totals, "fees", closing.fees - opening.fees);
     let totals = signed(totals, "paid", count(closing.paid) - count(opening.paid));
     let totals = signed(totals, "reversals", closing.reversals - opening.reversals);
     let totals = signed(totals, "sales", count(closing.sales) - count(opening.sales));

@@ -144,7 +144,7 @@ fn a_refund_after_a_payout_is_a_debt_that_later_sales_repay_first() {
     let amounts: Vec<i64> =
         statement["rows"].as_array().unwrap().iter().map(|row| row["amount"].as_i64().unwrap()).collect();
     assert_eq!(amounts, [90, 0, -90, 0, -90, 100]);
-    assert_eq!(statement["totals"], json!({"fees": 0, "paid": 90, "reversals": -90, "sales": 190}));
+    assert_eq!(statement["totals"], json!({"corrections": 0, "fees": 0, "paid": 90, "reversals": -90, "sales": 190}));
 }
 
 #[test]

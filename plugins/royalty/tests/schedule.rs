@@ -24,7 +24,7 @@ fn a_schedule_asks_for_all_that_is_available_at_each_multiple_and_once() {
     let mut books = rich(90);
     books.schedule("payee", "payee").expect("a schedule");
     assert!(books.tick().effects.is_empty(), "the first multiple is still to come");
-    books.to_slot();
+    books.reach_slot();
     books.now -= 1;
     assert!(books.tick().effects.is_empty());
     books.now += 1;
@@ -53,7 +53,7 @@ fn a_schedule_asks_for_all_that_is_available_at_each_multiple_and_once() {
 fn a_scheduled_payout_needs_the_approvals_of_its_amount_and_not_of_who_started_it() {
     let mut books = rich(5_000);
     books.schedule("fin", "payee").expect("a schedule");
-    books.to_slot();
+    books.reach_slot();
     assert!(books.tick().effects.is_empty());
     let [(id, party, amount)] = books.asked_for().try_into().expect("one payout");
     assert_eq!((party.as_str(), amount), ("payee", 5_000));
@@ -62,7 +62,7 @@ fn a_scheduled_payout_needs_the_approvals_of_its_amount_and_not_of_who_started_i
     }
     assert!(books.approve("ann", &id).expect("an approval").effects.is_empty());
     assert_eq!(books.request("payee", "payee", 1).unwrap_err(), "exceeds");
-    books.to_slot();
+    books.reach_slot();
     assert!(books.tick().effects.is_empty() && books.asked_for().is_empty(), "what is asked for is not asked again");
     let id_is_fresh = books.approve("ann", &id).expect("the first has grown stale").effects.is_empty();
     assert!(id_is_fresh);
@@ -73,24 +73,24 @@ fn a_scheduled_payout_needs_the_approvals_of_its_amount_and_not_of_who_started_i
 fn a_party_that_is_blocked_or_owes_or_has_too_little_waits_for_the_next_multiple() {
     let mut books = rich(FROM - 1);
     books.schedule("payee", "payee").expect("a schedule");
-    books.to_slot();
+    books.reach_slot();
     books.tick();
     assert!(books.asked_for().is_empty(), "too little");
     let body = json!({"party": "payee", "reason": "fraud"});
     books.command("root", "royalty.party.blocked", "new", body.clone()).expect("a block");
     books.sold(&Order::new(2, &[("payee", 1)]));
-    books.to_slot();
+    books.reach_slot();
     books.tick();
     assert!(books.asked_for().is_empty(), "blocked");
     books.command("root", "royalty.party.released", "new", body).expect("a release");
     books.tick();
     assert!(books.asked_for().is_empty(), "its multiple is over");
-    books.to_slot();
+    books.reach_slot();
     books.tick();
     assert_eq!(books.asked_for().len(), 1);
     // The refund of what was paid out is a debt.
     books.money(&Order::new(2, &[("payee", 1)]), [1, 1, 0, 0]);
-    books.to_slot();
+    books.reach_slot();
     books.tick();
     assert!(books.asked_for().is_empty(), "owes");
 }
@@ -107,13 +107,13 @@ fn only_the_party_finance_or_an_admin_starts_and_ends_a_schedule() {
         books.schedule(who, "payee").expect("a schedule");
         assert_eq!(books.schedule(who, "payee").unwrap_err(), "state", "one at a time");
         let args = json!({"currency": CURRENCY, "ownerId": "payee"});
-        let (status, shown) = books.ask("schedule", &args, Some(("payee", "")));
+        let (status, shown) = books.ask("plan", &args, Some(("payee", "")));
         assert_eq!((status, &shown["initiator"]), (200, &json!(who)));
-        assert_eq!(books.ask("schedule", &args, Some(("house", ""))).0, 403);
+        assert_eq!(books.ask("plan", &args, Some(("house", ""))).0, 403);
         books.unschedule(who, "payee").expect("an end");
-        assert_eq!(books.ask("schedule", &args, Some(("payee", ""))).0, 404);
+        assert_eq!(books.ask("plan", &args, Some(("payee", ""))).0, 404);
     }
-    books.to_slot();
+    books.reach_slot();
     books.tick();
     assert!(books.asked_for().is_empty(), "nothing is scheduled any more");
     let dollars = json!({"account": "acct_1", "currency": "USD", "party": "payee"});
@@ -122,16 +122,16 @@ fn only_the_party_finance_or_an_admin_starts_and_ends_a_schedule() {
 }
 
 #[test]
-fn a_tick_asks_for_eight_payouts_and_the_next_one_for_the_rest() {
+fn a_tick_asks_for_four_payouts_and_the_next_one_for_the_rest() {
     let mut books = Books::new();
     let shares: Vec<(String, u64)> = (0..20).map(|at| (format!("p{at:02}"), 50)).collect();
     books.sold(&Order { id: 1, shares: shares.clone() });
     for (party, _) in &shares {
         books.schedule("fin", party).expect("a schedule");
     }
-    books.to_slot();
-    let counts: Vec<usize> = (0..4).map(|_| books.tick().effects.len()).collect();
-    assert_eq!(counts, [8, 8, 4, 0]);
+    books.reach_slot();
+    let counts: Vec<usize> = (0..6).map(|_| books.tick().effects.len()).collect();
+    assert_eq!(counts, [4, 4, 4, 4, 4, 0]);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn a_rule_that_goes_ends_its_schedules_and_a_wrong_one_is_refused() {
     let mut config = common::config();
     config["schedule"] = json!([]);
     books.host.init(config.to_string().as_bytes()).expect("a configuration");
-    books.to_slot();
+    books.reach_slot();
     books.tick();
     assert!(books.asked_for().is_empty());
     books.host.init(common::config().to_string().as_bytes()).expect("a configuration");

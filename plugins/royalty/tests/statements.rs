@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::{Books, CURRENCY, EFFECT, FINANCE, Order, replay};
+use common::{Books, CURRENCY, EFFECT, FINANCE, Order, replay, sha256};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use tally_market::hex;
 use tally_plugin::json::Json;
-use tally_plugin::test_host::{Host, Limits, Mode, TestEvent, Verdict};
+use tally_plugin::test_host::{TestEvent, Verdict};
 use tally_royalty::reconcile::{Code, Record, reconcile};
 
 fn traded() -> (Books, Order) {
@@ -56,7 +56,7 @@ fn a_statement_opens_moves_and_closes_and_a_refund_is_a_negative_line() {
         (&json!(-270), &json!(-300), &json!("reverse/cascade-1"))
     );
     assert_eq!(statement["closing"], json!({"avail": 580, "balance": 580, "held": 0, "lock": 0, "owed": 0}));
-    assert_eq!(statement["totals"], json!({"fees": 70, "paid": 0, "reversals": -270, "sales": 900}));
+    assert_eq!(statement["totals"], json!({"corrections": 0, "fees": 70, "paid": 0, "reversals": -270, "sales": 900}));
     assert_eq!((&statement["pending"]["amount"], &statement["debt"]), (&json!(50), &json!(0)));
     // A range of the log: what was before is the opening.
     let refund = row(2)["index"].to_string();
@@ -167,13 +167,6 @@ fn finance_is_asked_once_for_each_sale_and_its_digest_is_of_the_content() {
     }
 }
 
-/// SHA-256, as a plugin on a host would compute it.
-fn sha256(data: &[u8]) -> [u8; 32] {
-    let mut host = Host::new(Limits::default(), Vec::new(), Vec::new());
-    host.enter(Mode::Query);
-    host.sha256(data).expect("a digest")
-}
-
 /// What Finance signs about a settlement (docs/formats/settlement.md).
 fn statement_of(asked: &Value, ts: &str) -> Value {
     json!({
@@ -202,13 +195,13 @@ fn asked() -> (Books, [Value; 2]) {
     let mut books = Books::new();
     let asked = [1, 2].map(|id| {
         let outcome = books.money(&Order::new(id, &[("owner", 900), ("house", 100)]), [1_000, 0, 0, 0]);
-        serde_json::from_slice(&outcome.effects[0].body).unwrap()
+        serde_json::from_slice(&outcome.effects[0].body).expect("JSON")
     });
     (books, asked)
 }
 
 fn answered(books: &mut Books, asked: &Value, result: &Value) -> Verdict {
-    books.answer(FINANCE, "finance", asked["order"].as_str().unwrap(), "done", result).verdict
+    books.answer(FINANCE, "finance", asked["order"].as_str().expect("an order"), "done", result).verdict
 }
 
 #[test]
@@ -465,6 +458,8 @@ proptest! {
         kind in prop::sample::select(vec![
             "checkout.money", "market.tick", "payment.fact", "effect.answered", "royalty.payout.requested",
             "royalty.payout.approved", "royalty.payout.canceled", "royalty.party.blocked", "royalty.party.released",
+            "royalty.schedule.started", "royalty.schedule.ended", "royalty.correction.proposed",
+            "royalty.correction.approved", "royalty.correction.canceled",
         ]),
         agent in 1u8..4,
         derived in any::<bool>(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use tally_market::{agent_text, hex};
-use tally_plugin::test_host::{Limits, Outcome, TestEvent, TestHost, Verdict};
+use tally_plugin::test_host::{Host, Limits, Mode, Outcome, TestEvent, TestHost, Verdict};
 use tally_royalty::Royalty;
 
 pub(crate) const GATEWAY: u8 = 1;
@@ -45,7 +45,7 @@ pub(crate) fn config() -> Value {
 }
 
 fn opened(config: &Value) -> TestHost<Royalty> {
-    let mut host = TestHost::with_limits(Limits { writes: 640, effects: 8, ..Limits::default() });
+    let mut host = TestHost::with_limits(Limits { writes: 512, ..Limits::default() });
     host.init(config.to_string().as_bytes()).expect("a configuration");
     host
 }
@@ -191,13 +191,28 @@ impl Books {
         self.command(actor, "royalty.schedule.started", "new", body)
     }
 
+    /// Proposes a journal; gives the correction's id.
+    pub(crate) fn propose(&mut self, actor: &str, lines: &Value) -> Result<String, String> {
+        let body = json!({"currency": CURRENCY, "lines": lines, "reason": "a fee of the provider"});
+        self.command(actor, "royalty.correction.proposed", "new", body)?;
+        Ok(self.result()["correction"].as_str().expect("an id").into())
+    }
+
+    pub(crate) fn confirm(&mut self, actor: &str, id: &str) -> Result<Outcome, String> {
+        self.command(actor, "royalty.correction.approved", id, json!({}))
+    }
+
+    pub(crate) fn withdraw(&mut self, actor: &str, id: &str) -> Result<Outcome, String> {
+        self.command(actor, "royalty.correction.canceled", id, json!({"reason": "a mistake"}))
+    }
+
     pub(crate) fn unschedule(&mut self, actor: &str, party: &str) -> Result<Outcome, String> {
         let body = json!({"currency": CURRENCY, "party": party, "reason": "because"});
         self.command(actor, "royalty.schedule.ended", "new", body)
     }
 
     /// To the next moment at which schedules are due.
-    pub(crate) fn to_slot(&mut self) {
+    pub(crate) fn reach_slot(&mut self) {
         let every = EVERY_S * SECOND;
         self.now = (self.now / every + 1) * every;
     }
@@ -297,6 +312,18 @@ pub(crate) fn payout_fact(payout: &str, amount: u64, state: &str) -> Value {
         "account": ACCOUNT, "amount": amount, "currency": CURRENCY, "id": "tr_1", "livemode": false, "object": "payout",
         "payout": payout, "provider": "test", "state": state,
     })
+}
+
+/// A line of a correction.
+pub(crate) fn line(side: &str, account: &str, amount: u64) -> Value {
+    json!({"account": account, "amount": amount, "side": side})
+}
+
+/// SHA-256, as a plugin on a host would compute it.
+pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
+    let mut host = Host::new(Limits::default(), Vec::new(), Vec::new());
+    host.enter(Mode::Query);
+    host.sha256(data).expect("a digest")
 }
 
 /// Adds up the lines of journals: debit balances by account.

@@ -164,6 +164,8 @@ pub(crate) struct Model {
     pub(crate) payouts: Vec<Payout>,
     /// By party: who started the schedule, and when it pays next.
     plans: BTreeMap<String, (String, u64)>,
+    /// What corrections gave to parties, less what they took; all of it from `loss`.
+    corrections: BTreeMap<String, i64>,
 }
 
 impl Model {
@@ -243,6 +245,21 @@ impl Model {
                 let _ = self.request(&initiator, &party, amount, "");
             }
         }
+    }
+
+    /// A correction between a party and `loss`, approved by all it needs.
+    pub(crate) fn correct(&mut self, party: &str, gives: bool, amount: u64) -> Result<(), &'static str> {
+        let pockets = self.parties.entry(party.into()).or_default();
+        if gives && pockets.owed > 0 {
+            return Err("owes");
+        }
+        if !gives && amount > pockets.avail {
+            return Err("exceeds");
+        }
+        let signed = i64::try_from(amount).expect("a value of the model");
+        pockets.avail = if gives { pockets.avail + amount } else { pockets.avail - amount };
+        *self.corrections.entry(party.into()).or_default() += if gives { signed } else { -signed };
+        Ok(())
     }
 
     pub(crate) fn schedule(&mut self, initiator: &str, party: &str, now: u64) -> Result<(), &'static str> {
@@ -367,6 +384,7 @@ impl Model {
                 add(format!("lock/{party}"), -signed(lock));
             }
         }
+        add("loss".into(), self.corrections.values().sum());
         for payout in &self.payouts {
             if payout.stage == Stage::Paid {
                 add("psp".into(), -signed(payout.amount));
@@ -376,7 +394,8 @@ impl Model {
         }
         for (party, Party { held, avail, owed }) in &self.parties {
             let out = self.payouts_of(party, &PENDING) + self.payouts_of(party, &[Stage::Paid]);
-            let from_facts = worth.get(party).copied().unwrap_or(0) - signed(out);
+            let corrected = self.corrections.get(party).copied().unwrap_or(0);
+            let from_facts = worth.get(party).copied().unwrap_or(0) + corrected - signed(out);
             assert_eq!(signed(*held) + signed(*avail) - signed(*owed), from_facts, "the model of {party}");
             add(format!("held/{party}"), -signed(*held));
             add(format!("avail/{party}"), -signed(*avail));

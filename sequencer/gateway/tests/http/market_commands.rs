@@ -342,6 +342,7 @@ async fn a_refusal_of_a_plugin_is_its_code_with_the_outcome_and_the_receipt() {
     for (reason, status, name) in [
         ("malformed", 400, "MALFORMED"),
         ("card_data", 400, "CARD_DATA"),
+        ("ledger_imbalance", 400, "LEDGER_IMBALANCE"),
         ("forbidden", 403, "FORBIDDEN"),
         ("not_found", 404, "SKU_NOT_FOUND"),
         ("idempotency_conflict", 409, "IDEMPOTENCY_CONFLICT"),

@@ -13,6 +13,7 @@ use crate::http::declared::PluginReply;
 const TABLE: &[(&str, u16, &str)] = &[
     ("malformed", 400, "the members are not as documented"),
     ("idempotency_key_required", 400, "the header Idempotency-Key is needed"),
+    ("ledger_imbalance", 400, "the debits of the journal are not its credits"),
     ("card_data", 400, "a text looks like a card number; nothing of it was kept"),
     ("forbidden", 403, "the caller may not do this"),
     ("not_found", 404, "no such thing"),
