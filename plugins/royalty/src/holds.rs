@@ -1,6 +1,6 @@
 //! Holds: money of a capture is held until its time has come and nothing of the order is disputed.
 //!
-//! Takes `market.tick`; moves what is due by log time from held to available, oldest first, of 32 orders and 128
+//! Takes `market.tick`; moves what is due by log time from held to available, oldest first, of 32 orders and 64
 //! parties at most. What is left waits for the next tick. An order with an open dispute is not among the holds, and
 //! comes back when the dispute ends. What came back from a payout is a lot of its own. After that, schedules are looked
 //! at.
@@ -25,7 +25,7 @@ pub(crate) const HOLDS: Table = Table::new("hold/");
 
 /// Most that one tick does.
 const LOTS_MAX: u32 = 32;
-const PARTIES_MAX: usize = 128;
+const PARTIES_MAX: usize = 64;
 
 /// What waits.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -84,11 +84,10 @@ impl Plugin for Royalty {
             .entity_type("payout")
             .effects("finance")
             .effects("payment")
-            // A tick moves what up to 32 orders held, of up to 128 parties together, and asks for 8 payouts.
-            .limit("effects", 8)
-            .limit("gas", 10_000_000)
+            // A tick moves what up to 32 orders held, of up to 64 parties together, and asks for 4 payouts.
+            .limit("gas", 20_000_000)
             .limit("query_gas", 50_000_000)
-            .limit("writes", 640)
+            .limit("writes", 512)
             .table(settings::ROLES)
             .table(settings::SETTINGS)
             .table(chain::HEAD)

@@ -29,7 +29,7 @@ pub(crate) const PLANS: Table = Table::new("plan/");
 pub(crate) const DUE: Table = Table::new("due/");
 
 /// Most payouts that one tick asks for.
-pub(crate) const PLANS_MAX: u32 = 8;
+pub(crate) const PLANS_MAX: u32 = 4;
 
 const VERSION: u8 = 1;
 const PARTY_BYTES_MAX: usize = 96;

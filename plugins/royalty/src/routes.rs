@@ -40,7 +40,7 @@ pub(crate) fn declare(manifest: Manifest) -> Manifest {
         .query("journals", "/journals")
         .query("ledger", "/ledger")
         .query("payout", "/payout/{id}")
-        .query("schedule", "/owner/{ownerId}/schedule")
+        .query("plan", "/owner/{ownerId}/schedule")
         .query("statement", "/owner/{ownerId}/sales")
 }
 
@@ -51,7 +51,7 @@ pub(crate) fn answer(state: &mut Snapshot, request: &[u8]) -> Vec<u8> {
     let privileged = ["admin", "finance", "service"].iter().any(|role| caller.has(role));
     let body = match request.route() {
         "result" => result(state, &request),
-        "schedule" | "statement" => owner(state, &request, &caller, privileged),
+        "plan" | "statement" => owner(state, &request, &caller, privileged),
         "payout" => payout(state, &request, &caller, privileged),
         "books" | "correction" | "faults" | "journal" | "journals" | "ledger" if !privileged => Err(FORBIDDEN),
         "books" => books::answer(state, &request),

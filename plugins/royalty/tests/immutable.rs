@@ -39,6 +39,15 @@ fn every_table_is_declared_written_once_kept_or_passing() {
     assert_eq!(named, prefixes());
 }
 
+#[test]
+fn every_route_has_a_name_of_its_own() {
+    let manifest = Royalty::describe().to_json();
+    let json = Json::parse(&manifest).expect("JSON");
+    let routes = json.get("routes").expect("routes").items();
+    let names: Vec<String> = routes.filter_map(|route| Some(route.get("name")?.text()?.into_owned())).collect();
+    assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "a host takes no others: {names:?}");
+}
+
 /// Every command that the manifest declares, by its event's type.
 fn commands() -> Vec<String> {
     let manifest = Royalty::describe().to_json();

@@ -45,7 +45,7 @@ pub(crate) fn config() -> Value {
 }
 
 fn opened(config: &Value) -> TestHost<Royalty> {
-    let mut host = TestHost::with_limits(Limits { writes: 640, effects: 8, ..Limits::default() });
+    let mut host = TestHost::with_limits(Limits { writes: 512, ..Limits::default() });
     host.init(config.to_string().as_bytes()).expect("a configuration");
     host
 }

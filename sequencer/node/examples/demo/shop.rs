@@ -292,12 +292,14 @@ impl Shop {
         self.ask("POST", path, &headers, body.to_string().as_bytes())
     }
 
-    /// Asks, and asks again where the door says to come later (RFC 9110 section 10.2.3).
+    /// Asks, and asks again where the door says to come later: not now, or taken and not answered yet.
     fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Answer, String> {
         let began = Instant::now();
         loop {
             let answer = http::ask(self.address(), method, &format!("/market{path}"), headers, body)?;
-            if !matches!(answer.status, 429 | 503) || began.elapsed() > PATIENCE {
+            let later =
+                matches!(answer.status, 202 | 429 | 503) || answer.json["error"]["code"] == "IDEMPOTENCY_IN_FLIGHT";
+            if !later || began.elapsed() > PATIENCE {
                 return Ok(answer);
             }
             std::thread::sleep(Duration::from_millis(200));
