@@ -176,7 +176,7 @@ impl Street {
         let quote = self.command("/quote", &format!("quote-{nth}"), &json!({"quantity": 1, "sku": "thing"}));
         self.kill_if(kill, Moment::Quoted);
         let card = self.shop.provider.card().unwrap();
-        let wish = json!({"paymentMethod": card, "quote": quote["quote"], "skuId": "thing"});
+        let wish = json!({"paymentMethod": card, "quote": quote["quote"]["quote"], "skuId": "thing"});
         let key = format!("order-{nth}");
         let made = match kill {
             Some(Moment::Ordering(millis)) => self.command_killed("/purchase", &key, &wish, millis),
