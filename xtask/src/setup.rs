@@ -133,7 +133,8 @@ fn holds_libclang(folder: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(folder) else { return false };
     let wanted = |name: &str| {
         name == "libclang.so" || name == "libclang.dylib" || name.starts_with("libclang.so.") || {
-            name.starts_with("libclang-") && name.contains(".so")
+            // `libclang-cpp.so` is another library, which the binding generator passes over.
+            name.starts_with("libclang-") && !name.starts_with("libclang-cpp") && name.contains(".so")
         }
     };
     entries.flatten().any(|entry| wanted(&entry.file_name().to_string_lossy()))
