@@ -45,8 +45,8 @@ const LOADING: &str = "loading-";
 const OLD_LOGS_SECONDS: u64 = 86_400;
 /// Of a table file that is being written.
 const BYTES_PER_SYNC: u64 = 1 << 20;
-/// Of a table file of rows that replace others, before the next one begins: deleting a file holds up every sync for about
-/// a millisecond a megabyte, and these become obsolete all the time.
+/// Of a table file of rows that replace others, before the next one begins: deleting a file holds up every sync the longer
+/// the larger it is (docs/benchmarks/tail.md), and these become obsolete all the time.
 const REPLACED_FILE_BYTES: usize = 8 << 20;
 /// What the families' shares of the write buffers add up to ([`buffers`]).
 const SHARES: usize = 104;
