@@ -10,6 +10,9 @@ use crate::error::StorageError;
 use crate::family::Family;
 use crate::keys::Key;
 
+/// A key with its new value; none removes it.
+pub type Change = (Key, Option<Bytes>);
+
 /// How far a write has gone when it returns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
@@ -199,6 +202,23 @@ pub trait Engine: Send + Sync {
             batch.put(family, key, value);
         }
         self.write(batch, Durability::Buffered)
+    }
+
+    /// Sets and removes rows in bulk, past the write-ahead log and the write buffers: sorted by key, each once, and keys
+    /// that no batch writes. All of them or none, and on the disk when it returns, also if batches before it are not:
+    /// who relies on both syncs those first.
+    ///
+    /// # Errors
+    /// As [`Engine::write`].
+    fn replace(&self, family: Family, rows: Vec<Change>) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.put(family, key, value),
+                None => batch.delete(family, key),
+            }
+        }
+        self.write(batch, Durability::Synced)
     }
 
     /// Removes every row from `from` on, up to but not including `to` if given, to make room: rows that no batch

@@ -20,9 +20,10 @@ use rocksdb::{
     LruCacheOptions, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions, properties,
 };
 
-use crate::batch::{Batch, Durability, Engine, EngineStats, FamilyStats, Op, Row, ScanRange};
+use crate::batch::{Batch, Change, Durability, Engine, EngineStats, FamilyStats, Op, Row, ScanRange};
 use crate::config::RocksConfig;
 use crate::error::StorageError;
+use crate::failpoint::fail_point;
 use crate::family::Family;
 use crate::keys::{KEY_BYTES_MAX, Key};
 use crate::meta::{FORMAT_VERSION, MetaStore};
@@ -42,6 +43,11 @@ const DEFAULT_FAMILY: &str = "default";
 const LOADING: &str = "loading-";
 /// After so long RocksDB itself deletes what [`OldLogs`] could not.
 const OLD_LOGS_SECONDS: u64 = 86_400;
+/// Of a table file that is being written.
+const BYTES_PER_SYNC: u64 = 1 << 20;
+/// Of a table file of rows that replace others, before the next one begins: deleting a file holds up every sync the longer
+/// the larger it is (docs/benchmarks/tail.md), and these become obsolete all the time.
+const REPLACED_FILE_BYTES: usize = 8 << 20;
 /// What the families' shares of the write buffers add up to ([`buffers`]).
 const SHARES: usize = 104;
 
@@ -193,7 +199,7 @@ fn options(config: &RocksConfig, mode: DBRecoveryMode) -> Options {
     options.set_max_open_files(config.open_files_max);
     options.set_max_background_jobs(config.background_jobs);
     // Table files reach the disk as they are written, so that their sync does not hold up the log's.
-    options.set_bytes_per_sync(1 << 20);
+    options.set_bytes_per_sync(BYTES_PER_SYNC);
     // Obsolete files are deleted by background threads, not by a writer or reader.
     options.set_avoid_unnecessary_blocking_io(true);
     options.set_log_level(LogLevel::Warn);
@@ -280,12 +286,18 @@ fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Option
             table.set_metadata_block_size(4 << 10);
             table.set_pin_top_level_index_and_filter(true);
         }
-        Family::Tiles
-        | Family::Credentials
-        | Family::Commitments
-        | Family::OutcomeTiles
-        | Family::PluginState
-        | Family::StatePages => table.set_bloom_filter(10.0, false),
+        Family::StatePages => {
+            table.set_bloom_filter(10.0, false);
+            options.set_target_file_size_base(REPLACED_FILE_BYTES as u64);
+            // Files that come at once do not overlap, so many of them are few to look into: they are merged when there are
+            // several times as many as pages are gathered in memory, and hold up no writer of another family.
+            options.set_level_zero_file_num_compaction_trigger(64);
+            options.set_level_zero_slowdown_writes_trigger(1 << 10);
+            options.set_level_zero_stop_writes_trigger(1 << 11);
+        }
+        Family::Tiles | Family::Credentials | Family::Commitments | Family::OutcomeTiles | Family::PluginState => {
+            table.set_bloom_filter(10.0, false)
+        }
         _ => {}
     }
     options.set_block_based_table_factory(&table);
@@ -364,14 +376,39 @@ impl Rocks {
     }
 
     /// Writes a table file beside the database.
-    fn table_file(&self, family: Family, path: &Path, rows: &[(Key, Bytes)]) -> Result<(), Error> {
-        let options = family_options(family, &self.config, &self.cache);
+    fn table_file(&self, family: Family, path: &Path, rows: &[Change]) -> Result<(), Error> {
+        let mut options = family_options(family, &self.config, &self.cache);
+        options.set_bytes_per_sync(BYTES_PER_SYNC);
         let mut file = SstFileWriter::create(&options);
         file.open(path)?;
         for (key, value) in rows {
-            file.put(key, value)?;
+            match value {
+                Some(value) => file.put(key, value)?,
+                None => file.delete(key)?,
+            }
         }
         file.finish()
+    }
+
+    /// Writes rows into table files and makes all of them part of the database at once.
+    fn ingest(&self, family: Family, files: &[&[Change]], before_all: impl FnOnce()) -> Result<(), StorageError> {
+        let writer = self.writable()?;
+        let mut paths = Vec::with_capacity(files.len());
+        for rows in files {
+            let number = writer.loaded.fetch_add(1, Ordering::Relaxed);
+            let path = writer.path.join(format!("{LOADING}{number}"));
+            self.table_file(family, &path, rows).map_err(|error| self.poison("write a bulk file", &error))?;
+            paths.push(path);
+        }
+        before_all();
+        // Linked into the database and synced there.
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let ingested = self.db.ingest_external_file_cf_opts(self.family(family)?, &options, paths);
+        ingested.map_err(|error| self.poison("load bulk files", &error))?;
+        let bytes: usize = files.iter().copied().flatten().map(row_bytes).sum();
+        self.loaded.fetch_add(bytes as u64, Ordering::Relaxed);
+        Ok(())
     }
 
     fn poison(&self, doing: &'static str, error: &Error) -> StorageError {
@@ -457,21 +494,21 @@ impl Engine for Rocks {
     }
 
     fn load(&self, family: Family, rows: Vec<(Key, Bytes)>) -> Result<(), StorageError> {
-        let writer = self.writable()?;
+        self.writable()?;
         if rows.is_empty() {
             return Ok(());
         }
-        let number = writer.loaded.fetch_add(1, Ordering::Relaxed);
-        let path = writer.path.join(format!("{LOADING}{number}"));
-        self.table_file(family, &path, &rows).map_err(|error| self.poison("write a bulk file", &error))?;
-        // Linked into the database and synced there; the rows are new, so no file has to make way.
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(true);
-        let ingested = self.db.ingest_external_file_cf_opts(self.family(family)?, &options, vec![&path]);
-        ingested.map_err(|error| self.poison("load a bulk file", &error))?;
-        let bytes: usize = rows.iter().map(|(key, value)| key.len() + value.len()).sum();
-        self.loaded.fetch_add(bytes as u64, Ordering::Relaxed);
-        Ok(())
+        let rows: Vec<Change> = rows.into_iter().map(|(key, value)| (key, Some(value))).collect();
+        // The rows are new, so no file has to make way.
+        self.ingest(family, &[&rows], || {})
+    }
+
+    fn replace(&self, family: Family, rows: Vec<Change>) -> Result<(), StorageError> {
+        self.writable()?;
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.ingest(family, &cut(&rows), || fail_point("replace.file_written"))
     }
 
     fn drop_range(&self, family: Family, from: &Key, to: Option<&Key>) -> Result<(), StorageError> {
@@ -533,6 +570,24 @@ impl Engine for Rocks {
             torn_tail_bytes: self.torn_tail_bytes,
         }
     }
+}
+
+fn row_bytes((key, value): &Change) -> usize {
+    key.len() + value.as_ref().map_or(0, Bytes::len)
+}
+
+/// Rows by the file they go to.
+fn cut(rows: &[Change]) -> Vec<&[Change]> {
+    let (mut files, mut from, mut bytes) = (Vec::new(), 0, 0);
+    for (at, row) in rows.iter().enumerate() {
+        if bytes > 0 && bytes + row_bytes(row) > REPLACED_FILE_BYTES {
+            files.push(&rows[from..at]);
+            (from, bytes) = (at, 0);
+        }
+        bytes += row_bytes(row);
+    }
+    files.push(&rows[from..]);
+    files
 }
 
 /// Where a change goes.

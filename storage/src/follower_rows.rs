@@ -1,8 +1,8 @@
-//! What a follower keeps beside state and pages: the trees' roots, where bindings stand, where control events are.
-//! Derived.
+//! What a follower keeps beside state and pages: the trees' roots, where bindings stand, where control events are, and
+//! notes of what ranges changed since the pages were last written. Derived.
 //!
 //! Takes rows into the batch of the outcomes they belong to, so that they are always of the newest signed checkpoint of
-//! outcomes; gives them one by one or all. What a standing says is the follower's.
+//! outcomes; gives them one by one or all. What a standing and a note say is the follower's.
 
 use std::sync::Arc;
 
@@ -19,6 +19,9 @@ const ROWS_PER_SCAN: usize = 1_024;
 
 /// A binding's place with the bytes of its standing.
 pub type StandingRow = ((Stream, PluginId), Bytes);
+
+/// The first index of a range with the note of what it changed.
+pub type NoteRow = (Index, Bytes);
 
 /// The rows.
 #[derive(Clone)]
@@ -100,6 +103,32 @@ impl FollowerRows {
         Ok(indexes)
     }
 
+    /// Notes what the range that begins at `first` changed.
+    pub fn put_note(&self, batch: &mut Batch, first: Index, note: Vec<u8>) {
+        batch.put(Family::StatePages, FollowerKey::Note(first).encode(), note);
+    }
+
+    /// Removes a note, present or not.
+    pub fn delete_note(&self, batch: &mut Batch, first: Index) {
+        batch.delete(Family::StatePages, FollowerKey::Note(first).encode());
+    }
+
+    /// All notes, by the ranges they are about.
+    ///
+    /// # Errors
+    /// The engine failed or a row is damaged.
+    pub fn notes(&self) -> Result<Vec<NoteRow>, StorageError> {
+        let mut notes = Vec::new();
+        self.each_row(&FollowerKey::notes(), |row| match FollowerKey::decode(&row.key) {
+            Some(FollowerKey::Note(first)) => {
+                notes.push((first, row.value.clone()));
+                Ok(())
+            }
+            _ => Err(StorageError::bad_value(Family::StatePages, &row.key, "not a note's key")),
+        })?;
+        Ok(notes)
+    }
+
     fn each_row(&self, prefix: &Key, take: impl FnMut(&Row) -> Result<(), StorageError>) -> Result<(), StorageError> {
         each_row(self.engine.as_ref(), Family::StatePages, prefix, take)
     }
@@ -147,7 +176,7 @@ mod tests {
     use crate::keys::PageKey;
     use crate::memory::MemoryEngine;
     use crate::plugin_state::PluginState;
-    use crate::state_pages::StatePages;
+    use crate::state_pages::{StatePages, TreePages};
 
     fn place(number: u8, name: &str) -> (Stream, PluginId) {
         (Stream::from_bytes(&[number; 32]), PluginId::new(name).unwrap())
@@ -166,19 +195,27 @@ mod tests {
             let name = format!("p{at}");
             let (stream, plugin) = place(1, &name);
             rows.put_standing(&mut batch, (stream, &plugin), Some(vec![1]));
+            rows.put_note(&mut batch, Index::new(at * 5), at.to_be_bytes().to_vec());
         }
-        pages.put(&mut batch, &PageKey { tree: Some(tree), name: vec![4; 31] }, vec![2]);
         engine.write(batch, Durability::Buffered).unwrap();
+        let page = TreePages { tree: Some(tree), cleared: false, pages: vec![(vec![4; 31], Some(vec![2].into()))] };
+        engine.replace(Family::StatePages, pages.rows_with(&[page]).unwrap()).unwrap();
         assert_eq!((rows.root(Some(tree)).unwrap(), rows.root(None).unwrap()), (root, StateNode::EMPTY));
         assert!(rows.controls().unwrap().into_iter().eq((0..2_500).map(|at| Index::new(at * 3))));
         assert_eq!(rows.standings().unwrap().len(), 2_500);
+        let notes = (0..2_500_u64).map(|at| (Index::new(at * 5), Bytes::from(at.to_be_bytes().to_vec())));
+        assert!(rows.notes().unwrap().into_iter().eq(notes));
+        assert!(pages.get(&PageKey { tree: Some(tree), name: vec![4; 31] }).unwrap().is_some());
         let mut batch = Batch::new();
+        rows.delete_note(&mut batch, Index::new(10));
         rows.put_root(&mut batch, Some(tree), &StateNode::EMPTY);
         rows.put_standing(&mut batch, (place(1, "p7").0, &place(1, "p7").1), None);
-        pages.delete_tree(&mut batch, Some(&tree)).unwrap();
         engine.write(batch, Durability::Buffered).unwrap();
+        let cleared = TreePages { tree: Some(tree), cleared: true, pages: Vec::new() };
+        engine.replace(Family::StatePages, pages.rows_with(&[cleared]).unwrap()).unwrap();
         assert_eq!(rows.root(Some(tree)).unwrap(), StateNode::EMPTY);
         assert_eq!((rows.standings().unwrap().len(), rows.controls().unwrap().len()), (2_499, 2_500));
+        assert_eq!(rows.notes().unwrap().len(), 2_499);
         assert_eq!(pages.get(&PageKey { tree: Some(tree), name: vec![4; 31] }).unwrap(), None);
     }
 

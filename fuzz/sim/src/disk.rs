@@ -12,7 +12,7 @@ use tally_protocol::id::TreeSize;
 use tally_storage::keys::Key;
 use tally_storage::memory::{Crash, MemoryEngine};
 use tally_storage::{
-    Batch, CheckpointStore, Durability, Engine, EngineStats, EventLog, Family, Row, ScanRange, StorageError,
+    Batch, Change, CheckpointStore, Durability, Engine, EngineStats, EventLog, Family, Row, ScanRange, StorageError,
 };
 use tally_testkit::TestRng;
 
@@ -234,6 +234,13 @@ impl Engine for SimDisk {
         self.or_excuse(self.inner.load(family, rows))?;
         self.segments.lock().unwrap_or_else(PoisonError::into_inner).written += 1;
         Ok(())
+    }
+
+    fn replace(&self, family: Family, rows: Vec<Change>) -> Result<(), StorageError> {
+        let mut pairs = rows.iter().zip(rows.iter().skip(1));
+        let sorted = pairs.all(|((left, _), (right, _))| left.as_slice() < right.as_slice());
+        assert!(sorted, "rows are replaced out of order");
+        self.or_excuse(self.inner.replace(family, rows))
     }
 
     fn drop_range(&self, family: Family, from: &Key, to: Option<&Key>) -> Result<(), StorageError> {

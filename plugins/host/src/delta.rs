@@ -132,22 +132,30 @@ impl Delta {
     /// # Errors
     /// A tree cannot be read, or what is stored does not lead to its root.
     pub fn trees(&self, trees: &dyn Trees) -> Result<StatesDelta, HostError> {
-        let mut changed = Vec::with_capacity(self.spaces.len() + 1);
-        let mut listed = Vec::with_capacity(self.spaces.len());
-        for space in &self.spaces {
-            let tree = TreeName::Of(space.stream, space.plugin.clone());
-            let writes: Vec<_> = space.writes.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
-            let delta = change(trees, tree, space.cleared, &StateChange::many(&writes))?;
-            listed.push(tree_change(&space.stream, &space.plugin, &delta.root));
-            changed.push(delta);
-        }
-        let over_all = change(trees, TreeName::OverAll, false, &listed)?;
-        let root = over_all.root.states_root();
-        if !listed.is_empty() {
-            changed.push(over_all);
-        }
-        Ok(StatesDelta { trees: changed, root })
+        trees_of(&self.spaces, trees)
     }
+}
+
+/// What follows for the state trees from changes of spaces, each space once.
+///
+/// # Errors
+/// As [`Delta::trees`].
+pub fn trees_of(spaces: &[SpaceDelta], trees: &dyn Trees) -> Result<StatesDelta, HostError> {
+    let mut changed = Vec::with_capacity(spaces.len() + 1);
+    let mut listed = Vec::with_capacity(spaces.len());
+    for space in spaces {
+        let tree = TreeName::Of(space.stream, space.plugin.clone());
+        let writes: Vec<_> = space.writes.iter().map(|(key, value)| (&key[..], value.as_deref())).collect();
+        let delta = change(trees, tree, space.cleared, &StateChange::many(&writes))?;
+        listed.push(tree_change(&space.stream, &space.plugin, &delta.root));
+        changed.push(delta);
+    }
+    let over_all = change(trees, TreeName::OverAll, false, &listed)?;
+    let root = over_all.root.states_root();
+    if !listed.is_empty() {
+        changed.push(over_all);
+    }
+    Ok(StatesDelta { trees: changed, root })
 }
 
 /// Changes a tree, in as many updates as it takes.

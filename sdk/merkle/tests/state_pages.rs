@@ -5,7 +5,7 @@
 
 use tally_merkle::sparse::{
     MemoryPages, PAGE_BYTES_MAX, PageError, PageId, PageStore, StateChange, StateNode, StateTreeError, check_page,
-    prove, update,
+    prove, root_of, update,
 };
 use tally_protocol::hash::{StateKey, StateValue};
 
@@ -52,6 +52,19 @@ fn crc(bytes: &[u8]) -> u32 {
 
 fn sealed(body: &[u8]) -> Vec<u8> {
     [body, &crc(body).to_be_bytes()].concat()
+}
+
+#[test]
+fn a_root_page_says_the_root_of_its_tree() {
+    let all = sample();
+    for count in [1, 2, 3, 50, all.len()] {
+        let leaves: Leaves = all.iter().take(count).map(|(key, value)| (*key, *value)).collect();
+        let (pages, root) = tree(&leaves);
+        assert_eq!(root_of(&pages.pages[&PageId::ROOT]), Ok(root), "{count} leaves");
+    }
+    let (pages, _) = tree(&all);
+    let other = pages.pages.iter().find(|(id, _)| **id != PageId::ROOT).unwrap();
+    assert_eq!(root_of(other.1), Err(PageError::Place));
 }
 
 #[test]

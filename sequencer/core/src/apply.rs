@@ -3,7 +3,9 @@
 //!
 //! One thread, no queue: it reads the log, a bounded range at a time, and receipts never wait for it. Outcomes, tiles,
 //! tree, cursor, cuts and the follower's own changes are one atomic write, so a crash leaves a range as a whole or not
-//! at all, and the next start goes on behind it. The newest stored checkpoint of outcomes is the cursor.
+//! at all, and the next start goes on behind it. The newest stored checkpoint of outcomes is the cursor. A follower's
+//! pages are written behind that by a thread beside this one (`write`), past the write-ahead log that receipts wait for:
+//! they follow from what the batches say.
 //!
 //! A follower that fails, panics or gives what it may not halts applying, with the reason for whoever asks; the log goes
 //! on. Only a failed write poisons the node, as everywhere (law 9). Deleted outcomes are made again from the log and the
@@ -11,6 +13,7 @@
 
 mod desk;
 mod stored;
+pub(crate) mod write;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -35,9 +38,13 @@ use crate::watermarks::Rung;
 
 pub use desk::ApplyState;
 pub(crate) use desk::Applying;
+use write::PageDesk;
 
-/// Events of a range at the most: bounds what a crash repeats and what a follower holds until it is stored.
+/// Events of a range that was applied before, at the most: bounds what a crash repeats and what a follower holds until it
+/// is stored.
 const RANGE_EVENTS_MAX: u64 = 4096;
+/// Events of a new range at the most: its batch is synced on the log that receipts wait for, so it is kept short.
+const NEW_EVENTS_MAX: u64 = 1024;
 /// No event is added to a range behind so many bytes of frames: bounds its memory.
 const RANGE_BYTES_MAX: usize = 8 << 20;
 /// Ranges that could still grow are so far apart: each costs a sync, and the log's own syncs come first. Behind a range of
@@ -63,6 +70,8 @@ enum ApplyError {
     Long(usize),
     #[error("the follower changed {}, which is not its own", .0.name())]
     Foreign(Family),
+    #[error("the follower gave pages out of order")]
+    Unsorted,
     #[error("the follower did not follow the recorded cuts")]
     Cuts,
     #[error("the outcomes do not lead to the checkpoint that was published at size {0}")]
@@ -94,6 +103,7 @@ pub(crate) struct Applier {
     shared: Arc<Shared>,
     follower: Box<dyn Follower>,
     cuts: Cuts,
+    pages: PageDesk,
     tree: Tree,
     /// Everything below was applied before, with recorded cuts.
     recorded_end: TreeSize,
@@ -102,8 +112,7 @@ pub(crate) struct Applier {
 /// The applying thread's life: until the pipeline stops or a write fails.
 pub(crate) fn run(applier: &mut Applier) {
     let shared = Arc::clone(&applier.shared);
-    // Of this thread alone, on Linux; where it cannot be had, applying competes with ingest and is as right.
-    let _ = rustix::process::setpriority_process(None, NICENESS);
+    yield_to_ingest();
     while let Err(error) = applier.follow() {
         if matches!(error, ApplyError::Write(_)) {
             shared.watermarks.poison(&error.to_string());
@@ -120,6 +129,12 @@ pub(crate) fn run(applier: &mut Applier) {
         }
         shared.metrics.apply_halted.set(0);
     }
+}
+
+/// Lowers this thread's priority.
+fn yield_to_ingest() {
+    // Of this thread alone, on Linux; where it cannot be had, applying competes with ingest and is as right.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 /// Shows readers what is stored, on a node that may not write.
@@ -140,11 +155,11 @@ fn show(shared: &Shared, tree: &Tree, checkpoint: SignedCheckpoint) {
 }
 
 impl Applier {
-    pub(crate) fn new(shared: Arc<Shared>, follower: Box<dyn Follower>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, follower: Box<dyn Follower>, pages: PageDesk) -> Self {
         let cuts = Cuts::new(Arc::clone(&shared.engine));
         let tree = stored::genesis_tree();
         shared.applying.follow();
-        Self { shared, follower, cuts, tree, recorded_end: TreeSize::new(0) }
+        Self { shared, follower, cuts, pages, tree, recorded_end: TreeSize::new(0) }
     }
 
     /// Goes on from what is stored until the pipeline stops. The same at a start and behind a failure (law 10).
@@ -170,6 +185,8 @@ impl Applier {
 
     /// Brings the tree to what is stored, and the follower with it.
     fn open(&mut self) -> Result<(), ApplyError> {
+        // From before a failure: what is opened is not changed meanwhile.
+        self.pages.wait().map_err(ApplyError::Write)?;
         match stored::tree(&self.shared)? {
             Some((tree, checkpoint)) => {
                 self.check_published(&checkpoint)?;
@@ -211,6 +228,9 @@ impl Applier {
 
     /// Applies the next range. Gives whether the next one need not wait to become larger.
     fn step(&mut self) -> Result<bool, ApplyError> {
+        if self.pages.is_done().map_err(ApplyError::Write)? {
+            self.tell_written()?;
+        }
         let plan = self.plan()?;
         let events = self.read(&plan)?;
         failpoint::hit("apply.before_follower");
@@ -222,7 +242,7 @@ impl Applier {
         let replayed = plan.recorded.is_some();
         self.commit(&plan, applied)?;
         let left = self.shared.watermarks.get(Rung::Signed).get().saturating_sub(self.tree.size().get());
-        Ok(replayed || left >= RANGE_EVENTS_MAX)
+        Ok(replayed || left >= NEW_EVENTS_MAX)
     }
 
     /// The next range: of events that were applied before, the range that was recorded or a part of one without cuts;
@@ -230,10 +250,11 @@ impl Applier {
     fn plan(&self) -> Result<Plan, ApplyError> {
         let first = Index::new(self.tree.size().get());
         let signed = self.shared.watermarks.get(Rung::Signed);
-        let bound = signed.min(TreeSize::new(first.get() + RANGE_EVENTS_MAX));
         if !self.recorded_end.holds(first) {
-            return Ok(Plan { first, end: bound, recorded: None, divisible: true });
+            let end = signed.min(TreeSize::new(first.get() + NEW_EVENTS_MAX));
+            return Ok(Plan { first, end, recorded: None, divisible: true });
         }
+        let bound = signed.min(TreeSize::new(first.get() + RANGE_EVENTS_MAX));
         if self.recorded_end > signed {
             return Err(ApplyError::Recorded(first));
         }
@@ -274,7 +295,7 @@ impl Applier {
 
     /// Folds, signs and stores what a range came to: all of it, or nothing.
     fn commit(&mut self, plan: &Plan, applied: Applied) -> Result<(), ApplyError> {
-        let Applied { outcomes, mut batch, cuts, state_root } = applied;
+        let Applied { outcomes, mut batch, pages, cuts, state_root } = applied;
         let leaves: Vec<LeafHash> = hash::leaf_many(outcomes.iter().map(|body| &body[..]));
         // A copy grows: if nothing comes of it, the tree is what is stored.
         let mut tree = self.tree.clone();
@@ -287,12 +308,19 @@ impl Applier {
         if plan.recorded.is_none() {
             self.cuts.record(&mut batch, &RecordedCuts { first: plan.first, end: tree.size(), cuts });
         }
+        if !pages.is_empty() && self.pages.wait().map_err(ApplyError::Write)? {
+            self.tell_written()?;
+        }
         failpoint::hit("apply.before_write");
         // What follows from truth that is there need not be synced. Cuts are truth, and whoever has seen the checkpoint
-        // relies on them.
-        let durability = if plan.recorded.is_none() { Durability::Synced } else { Durability::Buffered };
+        // relies on them; pages outlive a crash that takes what they follow from.
+        let is_relied_on = plan.recorded.is_none() || !pages.is_empty();
+        let durability = if is_relied_on { Durability::Synced } else { Durability::Buffered };
         self.shared.engine.write(batch, durability).map_err(ApplyError::Write)?;
         failpoint::hit("apply.after_write");
+        if !pages.is_empty() {
+            self.pages.give(pages).map_err(ApplyError::Write)?;
+        }
         self.tree = tree;
         show(&self.shared, &self.tree, checkpoint);
         let size = self.tree.size();
@@ -301,6 +329,15 @@ impl Applier {
             Ok(())
         })?;
         failpoint::hit("apply.committed");
+        Ok(())
+    }
+
+    fn tell_written(&mut self) -> Result<(), ApplyError> {
+        guarded(&mut self.follower, |follower| {
+            follower.pages_written();
+            Ok(())
+        })?;
+        failpoint::hit("apply.pages_written");
         Ok(())
     }
 
@@ -356,6 +393,10 @@ fn check(events: &[StoredEvent], recorded: Option<&[u8]>, applied: &Applied) -> 
     }
     if let Some(family) = applied.batch.families().find(|family| !family.is_followers()) {
         return Err(ApplyError::Foreign(family));
+    }
+    let mut pairs = applied.pages.iter().zip(applied.pages.iter().skip(1));
+    if !pairs.all(|((left, _), (right, _))| left < right) {
+        return Err(ApplyError::Unsorted);
     }
     if recorded.is_some_and(|recorded| recorded != applied.cuts.as_ref()) {
         return Err(ApplyError::Cuts);

@@ -1,7 +1,9 @@
 //! Named points at which a test may end the process, as a power cut would.
 //!
 //! Only with the feature `failpoints`: `TALLY_FAILPOINT=<name>[:<nth>]` aborts at the nth passage (default the first).
-//! Without the feature the calls compile to nothing.
+//! Without the feature the calls compile to nothing. Rooms above the core list their points themselves.
+
+pub use tally_storage::fail_point;
 
 /// Every fail point of a node without a follower, in the order an event passes them.
 pub const FAIL_POINTS: &[&str] = &[
@@ -37,6 +39,12 @@ pub const APPLY_FAIL_POINTS: &[&str] = &[
     "apply.before_write",
     "apply.after_write",
     "apply.committed",
+    // Beside it, when pages are given.
+    "apply.before_replace",
+    // The storage's own: the table file is whole and not yet part of the database.
+    "replace.file_written",
+    "apply.after_replace",
+    "apply.pages_written",
 ];
 
 /// Aborts if this is the point and the passage that were asked for.
@@ -46,31 +54,5 @@ pub(crate) fn hit(name: &str) {
     fail_point(name);
 }
 
-/// The same for rooms above the core, which list their points themselves.
-#[cfg(feature = "failpoints")]
-pub fn fail_point(name: &str) {
-    use std::sync::OnceLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    static WANTED: OnceLock<Option<(String, u64)>> = OnceLock::new();
-    static PASSED: AtomicU64 = AtomicU64::new(0);
-
-    let wanted = WANTED.get_or_init(|| {
-        let text = std::env::var("TALLY_FAILPOINT").ok()?;
-        let (name, nth) = text.split_once(':').unwrap_or((&text, "1"));
-        Some((name.to_owned(), nth.parse().unwrap_or(1)))
-    });
-    if let Some((wanted, nth)) = wanted
-        && wanted == name
-        && PASSED.fetch_add(1, Ordering::Relaxed) + 1 == *nth
-    {
-        std::process::abort();
-    }
-}
-
 #[cfg(not(feature = "failpoints"))]
 pub(crate) fn hit(_name: &str) {}
-
-/// The same for rooms above the core, which list their points themselves.
-#[cfg(not(feature = "failpoints"))]
-pub fn fail_point(_name: &str) {}

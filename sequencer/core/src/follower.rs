@@ -8,7 +8,7 @@
 use bytes::Bytes;
 use tally_protocol::hash::StatesRoot;
 use tally_protocol::id::{Index, TreeSize};
-use tally_storage::{Batch, StorageError};
+use tally_storage::{Batch, Change, StorageError};
 
 use crate::read::{LedgerInfo, StoredEvent};
 
@@ -43,6 +43,11 @@ pub struct Applied {
     /// Changes to the follower's own state, in the families that are a follower's
     /// ([`tally_storage::Family::is_followers`]).
     pub batch: Batch,
+    /// Rows of [`tally_storage::Family::StatePages`] that follow from what was stored before and from this batch: sorted,
+    /// each key once, keys that no batch writes. They are written past the write-ahead log some time after the batch is on
+    /// the disk, in the order of the ranges ([`Follower::pages_written`]). A crash before that leaves the batch without
+    /// them: the batches say how to make them again.
+    pub pages: Vec<Change>,
     /// Where it began anew within the range; nothing if it did not. Of a range that was applied before, what was
     /// recorded then.
     pub cuts: Bytes,
@@ -59,7 +64,8 @@ pub trait Follower: Send {
     /// Applying halts.
     fn reset(&mut self, next: Index) -> Result<(), FollowerError>;
 
-    /// Applies a range. It writes nothing itself: what it gives is stored together with the outcomes, or not at all.
+    /// Applies a range. It writes nothing itself: what it gives is stored together with the outcomes, or not at all; pages
+    /// later.
     ///
     /// # Errors
     /// Applying halts. The log goes on.
@@ -69,4 +75,7 @@ pub trait Follower: Send {
     fn committed(&mut self, upto: TreeSize) {
         let _ = upto;
     }
+
+    /// The pages that a committed range gave are on the disk: what stood for them may go with the next batch.
+    fn pages_written(&mut self) {}
 }

@@ -139,7 +139,9 @@ impl Sequencer {
                 let certifier = Certifier::new(Arc::clone(&shared), tree, fence, epoch);
                 this.spawn_all(Orderer::new(Arc::clone(&shared), start), appender, certifier)?;
                 if let Some(follower) = follower {
-                    let mut applier = Applier::new(Arc::clone(&shared), follower);
+                    let (pages, writer) = apply::write::page_desk(Arc::clone(&shared.engine));
+                    let mut applier = Applier::new(Arc::clone(&shared), follower, pages);
+                    this.stages.push(spawn("pages", &shared, move || apply::write::run(&writer))?);
                     this.stages.push(spawn("apply", &shared, move || apply::run(&mut applier))?);
                 }
             }

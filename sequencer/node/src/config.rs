@@ -199,12 +199,15 @@ pub struct PluginsSection {
     pub programs_max: usize,
     /// Log lines that are kept in memory of a plugin in a store.
     pub log_lines_max: usize,
+    /// Bytes of changed pages of state trees in memory, until they are written.
+    pub state_page_bytes_max: usize,
 }
 
 impl Default for PluginsSection {
     fn default() -> Self {
-        let PluginBounds { queries_max, programs_max, log_lines_max } = PluginBounds::STANDARD;
-        Self { enabled: true, queries_max, programs_max, log_lines_max }
+        let PluginBounds { queries_max, programs_max, log_lines_max, state_page_bytes_max, .. } =
+            PluginBounds::STANDARD;
+        Self { enabled: true, queries_max, programs_max, log_lines_max, state_page_bytes_max }
     }
 }
 
@@ -212,8 +215,10 @@ impl PluginsSection {
     /// The bounds; none if this node runs no plugins.
     #[must_use]
     pub fn bounds(&self) -> Option<PluginBounds> {
-        let Self { enabled, queries_max, programs_max, log_lines_max } = *self;
-        enabled.then_some(PluginBounds { queries_max, programs_max, log_lines_max })
+        let Self { enabled, queries_max, programs_max, log_lines_max, state_page_bytes_max } = *self;
+        let bounds =
+            PluginBounds { queries_max, programs_max, log_lines_max, state_page_bytes_max, ..PluginBounds::STANDARD };
+        enabled.then_some(bounds)
     }
 }
 

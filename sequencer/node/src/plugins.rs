@@ -10,6 +10,7 @@ pub(crate) mod effect;
 mod follower;
 mod gate;
 mod keys;
+mod noted;
 mod port;
 mod programs;
 mod record;
@@ -51,11 +52,22 @@ pub struct PluginBounds {
     pub programs_max: usize,
     /// Log lines that are kept of a plugin in a stream.
     pub log_lines_max: usize,
+    /// Bytes of pages of state trees in memory; behind the range that brings more, they are written.
+    pub state_page_bytes_max: usize,
+    /// Keys that changed since pages were written; behind the range that brings more, they are. Bounds what a start behind a
+    /// crash does again.
+    pub noted_keys_max: usize,
 }
 
 impl PluginBounds {
     /// What a node has unless it is told otherwise.
-    pub const STANDARD: Self = Self { queries_max: 8, programs_max: 64, log_lines_max: 1_000 };
+    pub const STANDARD: Self = Self {
+        queries_max: 8,
+        programs_max: 64,
+        log_lines_max: 1_000,
+        state_page_bytes_max: 256 << 20,
+        noted_keys_max: 1 << 18,
+    };
 }
 
 /// Instances of the engine that applies: it enters one at a time, and loading enters another.

@@ -13,6 +13,7 @@ use common::market::{
     swap_module,
 };
 use serde_json::Value;
+use tally::plugins::Plugins;
 use tally_core::{EventResult, Receipt};
 use tally_gateway::PluginPortError;
 use tally_protocol::error::RejectCode;
@@ -152,6 +153,38 @@ fn a_restart_goes_on_and_a_rebuild_from_nothing_comes_to_the_same_roots() {
         let standing = record(&node);
         assert_eq!((&standing["status"], &standing["binding"]["config"]["a"]), (&"running".into(), &1.into()));
         node.stop();
+    }
+}
+
+#[test]
+fn state_is_proven_behind_a_restart_from_what_pages_and_notes_are_stored() {
+    let mut place = Place::new();
+    let (node, market, _) = with_counter(&place);
+    node.accept(orders(&market, 40));
+    node.caught_up();
+    node.stop();
+    let prove = |port: &dyn tally_gateway::PluginPort, roots: common::market::Roots| {
+        let (plugin, key) = (id("counter"), count_key("order", "o-3"));
+        let read = port.state(&STREAM, &plugin, &key).unwrap();
+        assert_eq!((read.applied, read.root), (roots.size, roots.states));
+        let at = StateAt { stream: STREAM, plugin: &plugin, key: &key };
+        verify_state_value(&roots.states, &at, &read.value.expect("a count"), &read.answer).unwrap();
+    };
+    // From then on some pages are written and some are noted.
+    for noted_keys_max in [30, 1, 1 << 20] {
+        place.bounds.noted_keys_max = noted_keys_max;
+        let node = place.start();
+        for _ in 0..5 {
+            node.accept(orders(&market, 11));
+            node.caught_up();
+        }
+        let roots = node.caught_up();
+        prove(node.port.as_ref(), roots);
+        node.stop();
+        // Where nobody applies, as on a node that only reads.
+        let engine = place.open();
+        let plugins = Plugins::new(&engine, place.bounds, None).unwrap();
+        prove(plugins.port.as_ref(), roots);
     }
 }
 

@@ -21,7 +21,9 @@ const PLACE: &str = "TALLY_TEST_PLACE";
 #[ignore = "a process that the others start and kill"]
 fn child() {
     let Ok(dir) = std::env::var(PLACE) else { return };
-    let place = Place::at(dir.as_ref());
+    let mut place = Place::at(dir.as_ref());
+    // Pages are written every few ranges.
+    place.bounds.noted_keys_max = 50;
     let node = place.start();
     let market = Market::new(place.genesis.ledger_id());
     println!("ready");
@@ -56,18 +58,22 @@ fn prepared() -> Place {
 
 /// Every event since the installation is counted once.
 fn check_counts(node: &Node) {
-    let mut events = 0;
+    let mut events = 0_u64;
     let mut from = Index::new(1);
     loop {
         let page = node.reader.events_of_log(from, 1_000).unwrap();
         let Some(last) = page.last() else { break };
         from = last.index.next();
-        events += page.iter().filter(|event| event.frame.entity_id() == "o-7").count();
+        events += page.iter().filter(|event| event.frame.entity_id() == "o-7").count() as u64;
     }
     let request = br#"{"args":{"id":"o-7","type":"order"},"route":"count"}"#;
     let answer = node.port.query(&STREAM, &id("counter"), request).unwrap();
     let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(body["body"]["count"], events);
+    // Verified against the root: the pages are of it.
+    let key = [&b"count/order"[..], &[0, 1], b"o-7", &[0, 1]].concat();
+    let value = node.port.state(&STREAM, &id("counter"), &key).unwrap().value;
+    assert_eq!(value.map_or(0, |value| u64::from_le_bytes(value[..].try_into().unwrap())), events);
 }
 
 fn check_restart(place: &Place) -> Roots {

@@ -15,7 +15,7 @@ use crate::keys::{CutKey, EffectKey, ModuleKey, OutcomeKey, PageKey};
 use crate::tile_store::{MIDDLE_ROW_BYTES, TILE_BYTES};
 use crate::{
     CheckpointStore, Cuts, DispatchFloor, LatestCheckpoint, Modules, Outbox, Outcomes, PluginState,
-    PublishedCheckpoint, RecordedCuts, StatePages, StateRange, TileStore, clear_applied, clear_derived,
+    PublishedCheckpoint, RecordedCuts, StatePages, StateRange, TileStore, TreePages, clear_applied, clear_derived,
 };
 
 fn write(engine: &dyn Engine, fill: impl FnOnce(&mut Batch)) {
@@ -171,13 +171,21 @@ pub fn pages_are_found_by_tree_and_name(lab: &mut impl Lab) {
         name: name.to_vec(),
     };
     let keys = [key(None, b""), key(None, &[1; 31]), key(Some(1), b""), key(Some(1), &[1; 31]), key(Some(2), b"")];
-    for (at, key) in keys.iter().enumerate() {
-        write(&*engine, |batch| pages.put(batch, key, vec![at as u8]));
-    }
-    write(&*engine, |batch| pages.delete(batch, &keys[2]));
+    let change = |key: &PageKey, page: Option<Vec<u8>>| TreePages {
+        tree: key.tree,
+        cleared: false,
+        pages: vec![(key.name.clone(), page.map(Bytes::from))],
+    };
+    let changes: Vec<TreePages> = keys.iter().enumerate().map(|(at, key)| change(key, Some(vec![at as u8]))).collect();
+    engine.replace(Family::StatePages, pages.rows_with(&changes).expect("read")).expect("replace");
+    pages.advance(&[change(&keys[2], None)]);
     let expected: Vec<_> = (0..5u8).map(|at| (at != 2).then(|| Bytes::from(vec![at]))).collect();
     assert_eq!(pages.get_many(&keys).expect("read"), expected);
     assert_eq!(pages.get(&keys[4]).expect("read"), expected[4]);
+    engine.replace(Family::StatePages, pages.rows_with(&[]).expect("read")).expect("replace");
+    drop(pages);
+    let engine = lab.reopen(engine);
+    assert_eq!(StatePages::new(engine).get_many(&keys).expect("read"), expected, "as it was in memory");
 }
 
 /// What was asked and what became of it, side by side.

@@ -201,6 +201,64 @@ pub fn flushing_changes_nothing_a_reader_sees(lab: &mut impl Lab) {
     assert!(after.iter().all(|rows| rows.len() >= 2));
 }
 
+/// Past the log, over what was there, in a family whose other rows go through it.
+pub fn rows_are_replaced_in_bulk_beside_rows_that_are_written(lab: &mut impl Lab) {
+    let mut engine = lab.fresh();
+    let mut model: BTreeMap<u64, Bytes> = BTreeMap::new();
+    let mut dice = Dice::new(11);
+    for round in 0..60u64 {
+        // Through the log: behind all that is replaced.
+        put(&*engine, Family::StatePages, 1_000 + round, "written");
+        model.insert(1_000 + round, Bytes::from_static(b"written"));
+        let mut rows = Vec::new();
+        for number in 0..40 {
+            if dice.below(3) == 0 {
+                let value = (dice.below(4) > 0).then(|| Bytes::from(vec![round as u8; dice.below(300) as usize]));
+                match &value {
+                    Some(value) => model.insert(number, value.clone()),
+                    None => model.remove(&number),
+                };
+                rows.push((key(number), value));
+            }
+        }
+        engine.replace(Family::StatePages, rows).expect("replace");
+        match round % 20 {
+            6 => engine.flush().expect("flush"),
+            13 => engine = lab.reopen(engine),
+            _ => {}
+        }
+        let found: Vec<(Bytes, Bytes)> =
+            all(&*engine, Family::StatePages).into_iter().map(|row| (row.key, row.value)).collect();
+        let expected: Vec<(Bytes, Bytes)> = model
+            .iter()
+            .map(|(number, value)| (Bytes::copy_from_slice(key(*number).as_slice()), value.clone()))
+            .collect();
+        assert_eq!(found, expected, "round {round}");
+    }
+    engine.replace(Family::StatePages, Vec::new()).expect("nothing to replace is no failure");
+    let (before, there) = (engine.stats(), [key(3), key(1_003)]);
+    engine.replace(Family::StatePages, vec![(key(3), None)]).expect("only a removal");
+    let found = engine.multi_get(Family::StatePages, &there).expect("read");
+    assert_eq!(found, [None, Some(Bytes::from_static(b"written"))]);
+    assert_eq!(engine.stats().buffered_writes, before.buffered_writes, "not through the log");
+    // More than a file takes.
+    let many = |value: u8| (0..40).map(move |number| (key(number), Some(Bytes::from(vec![value; 1 << 20]))));
+    for value in [7, 8] {
+        engine.replace(Family::StatePages, many(value).collect()).expect("replace");
+        for (key, expected) in many(value) {
+            assert_eq!(engine.get(Family::StatePages, &key).expect("read"), expected);
+        }
+    }
+    // Clearing the family clears both.
+    let mut batch = Batch::new();
+    batch.clear(Family::StatePages);
+    engine.write(batch, Durability::Synced).expect("write");
+    assert!(all(&*engine, Family::StatePages).is_empty());
+    engine.replace(Family::StatePages, vec![(key(3), Some(Bytes::from_static(b"anew")))]).expect("replace");
+    let engine = lab.reopen(engine);
+    assert_eq!(all(&*engine, Family::StatePages).len(), 1);
+}
+
 /// While others write: a scan is of one moment.
 pub fn a_scan_sees_whole_batches(lab: &mut impl Lab) {
     let engine = lab.fresh();

@@ -45,6 +45,7 @@ macro_rules! contract_tests {
                 the_longest_run_is_a_value_like_any_other
                 everything_written_is_there_after_opening_again
                 flushing_changes_nothing_a_reader_sees
+                rows_are_replaced_in_bulk_beside_rows_that_are_written
                 a_scan_sees_whole_batches
                 writes_are_counted;
             store_laws:

@@ -1,6 +1,8 @@
-//! `state_pages`, behind the pages: the trees' roots, where bindings stand, and where control events are.
+//! `state_pages`, behind the pages: the trees' roots, where bindings stand, where control events are, and notes of what
+//! the pages do not show yet.
 //!
-//! They lie in the pages' family because they are written and deleted with them: one batch, one cursor.
+//! They lie in the pages' family because they are deleted with them, and behind all pages, because those are written past
+//! the write-ahead log ([`crate::Engine::replace`]): no file of pages overlaps what these rows have in a write buffer.
 
 use tally_protocol::hash::StateKey;
 use tally_protocol::id::{Index, PluginId, Stream};
@@ -10,6 +12,7 @@ use super::{Key, read_u64, split};
 const ROOT: u8 = 2;
 const STANDING: u8 = 3;
 const CONTROL: u8 = 4;
+const NOTE: u8 = 5;
 
 /// Key of a row of a follower that is no page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub enum FollowerKey {
     Standing(Stream, PluginId),
     /// A control event below the cursor.
     Control(Index),
+    /// What the range that begins here changed.
+    Note(Index),
 }
 
 impl FollowerKey {
@@ -31,6 +36,7 @@ impl FollowerKey {
             Self::Root(Some(place)) => Key::of(&[&[ROOT], place.as_bytes()]),
             Self::Standing(stream, plugin) => Key::of(&[&[STANDING], &stream.to_bytes(), plugin.as_str().as_bytes()]),
             Self::Control(index) => Key::of(&[&[CONTROL], &index.get().to_be_bytes()]),
+            Self::Note(first) => Key::of(&[&[NOTE], &first.get().to_be_bytes()]),
         }
     }
 
@@ -46,6 +52,7 @@ impl FollowerKey {
                 Some(Self::Standing(Stream::from_bytes(stream), plugin))
             }
             (&CONTROL, index) => Some(Self::Control(Index::new(read_u64(index)?))),
+            (&NOTE, first) => Some(Self::Note(Index::new(read_u64(first)?))),
             _ => None,
         }
     }
@@ -60,6 +67,12 @@ impl FollowerKey {
     #[must_use]
     pub fn controls() -> Key {
         Key::of(&[&[CONTROL]])
+    }
+
+    /// What all notes start with.
+    #[must_use]
+    pub fn notes() -> Key {
+        Key::of(&[&[NOTE]])
     }
 }
 
@@ -81,6 +94,7 @@ mod tests {
                 FollowerKey::Root(Some(StateKey::from_bytes(place))),
                 FollowerKey::Standing(Stream::from_bytes(&stream), plugin.clone()),
                 FollowerKey::Control(Index::new(index)),
+                FollowerKey::Note(Index::new(index)),
             ] {
                 let encoded = key.encode();
                 prop_assert_eq!(PageKey::decode(encoded.as_slice()), None);
@@ -91,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_is_no_follower_key_does_not_read() {
-        for bytes in [&[][..], &[0], &[1], &[2, 7], &[3; 33], &[4; 8], &[4; 10], &[5]] {
+        for bytes in [&[][..], &[0], &[1], &[2, 7], &[3; 33], &[4; 8], &[4; 10], &[5], &[5; 8], &[5; 10], &[6]] {
             assert_eq!(FollowerKey::decode(bytes), None, "{bytes:?}");
         }
     }

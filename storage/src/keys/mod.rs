@@ -19,6 +19,7 @@
 //! | plugin_state | stream 32, length of the plugin's id u8, id, key | value |
 //! | state_pages | `0x00`, name / `0x01`, place 32, name | page |
 //! | state_pages | `0x02` / `0x02`, place 32 / `0x03`, stream 32, id / `0x04`, index u64 | root 32 / root 32 / opaque / nothing |
+//! | state_pages | `0x05`, first index u64 | opaque |
 //! | outbox, dispatches | index u64, number u32 | opaque |
 //! | modules | BLAKE3 of the module 32 | module |
 //!
@@ -43,6 +44,7 @@ mod segment;
 mod stream;
 mod tile;
 
+use core::cmp::Ordering;
 use core::fmt;
 use std::sync::Arc;
 
@@ -157,6 +159,18 @@ impl PartialEq for Key {
 }
 
 impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_slice().cmp(other.as_slice())
+    }
+}
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::batch::{Batch, Durability, Engine, EngineStats, FamilyStats, Op, Row, ScanRange};
+use crate::batch::{Batch, Change, Durability, Engine, EngineStats, FamilyStats, Op, Row, ScanRange};
 use crate::error::StorageError;
 use crate::family::Family;
 use crate::keys::Key;
@@ -224,6 +224,17 @@ impl Engine for MemoryEngine {
     fn load(&self, family: Family, rows: Vec<(Key, Bytes)>) -> Result<(), StorageError> {
         let mut batch = Batch::new();
         rows.into_iter().for_each(|(key, value)| batch.put(family, key, value));
+        self.write_past_log(batch)
+    }
+
+    fn replace(&self, family: Family, rows: Vec<Change>) -> Result<(), StorageError> {
+        let mut batch = Batch::new();
+        for (key, value) in rows {
+            match value {
+                Some(value) => batch.put(family, key, value),
+                None => batch.delete(family, key),
+            }
+        }
         self.write_past_log(batch)
     }
 

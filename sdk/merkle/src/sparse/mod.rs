@@ -23,7 +23,7 @@ mod update;
 
 pub use answer::{STATE_ANSWER_BYTES_MAX, StateAnswer, tree_change};
 pub use error::{PageError, StateProofError, StateTreeError};
-pub use page::{PAGE_BYTES_MAX, check_page};
+pub use page::{PAGE_BYTES_MAX, check_page, root_of};
 pub use place::{PAGE_LEVELS, PageId};
 pub use proof::{STATE_PROOF_BYTES_MAX, StateEnd, StateProof};
 pub use prove::prove;

@@ -3,7 +3,7 @@
 //! Slots refer to each other by position; a slot's hash stands beside it. Decoding checks the form, the checksum and
 //! the place. Whether the hashes are right is checked by who walks: along the way it goes, from a trusted root.
 
-use tally_protocol::hash::{StateKey, StateNode, StateValue};
+use tally_protocol::hash::{StateKey, StateNode, StateValue, state_leaf};
 
 use super::StateLeaf;
 use super::error::PageError;
@@ -238,4 +238,17 @@ impl<'a> Reader<'a> {
 /// See [`PageError`].
 pub fn check_page(id: PageId, bytes: &[u8]) -> Result<(), PageError> {
     Page::decode(id, bytes).map(drop)
+}
+
+/// The root of the tree whose root page these bytes are, as they say themselves: to be believed when an update from it has
+/// led to a trusted root.
+///
+/// # Errors
+/// See [`PageError`].
+pub fn root_of(bytes: &[u8]) -> Result<StateNode, PageError> {
+    let page = Page::decode(PageId::ROOT, bytes)?;
+    Ok(match page.slot(TOP) {
+        Slot::Leaf(leaf) => state_leaf(&leaf.key, &leaf.value),
+        _ => *page.hash(TOP),
+    })
 }

@@ -14,8 +14,8 @@ use tally_core::{Applied, Follower, FollowerError, FollowerRange, StoredEvent};
 use tally_protocol::hash::{self, EffectsHash, EmitsHash, ModuleHash, ProfileId, StatesRoot};
 use tally_protocol::id::{Index, PluginId, Stream, TreeSize};
 use tally_protocol::outcome::{BindingOutcome, EMPTY_BODY, Outcome, OutcomeCode, writes_hash};
-use tally_storage::keys::EffectKey;
-use tally_storage::{Cuts, Engine, Outbox, PluginState};
+use tally_storage::keys::{EffectKey, PageKey};
+use tally_storage::{Cuts, Engine, Outbox, PluginState, StatePages};
 
 /// When a hook is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,10 @@ impl Model {
         }
         self.state.put(&mut applied.batch, (Stream::LEDGER, &plugin()), b"chain", chain.to_vec()).unwrap();
         self.chain = Some(chain);
+        if !self.strings.ranges.load(Ordering::SeqCst).is_multiple_of(3) {
+            let end = range.events.last().unwrap().index.get() + 1;
+            applied.pages = vec![(page().encode(), Some([&end.to_be_bytes()[..], &chain].concat().into()))];
+        }
         applied.cuts = cuts.into();
         applied.state_root = Some(StatesRoot::from_bytes(chain));
         Ok(applied)
@@ -162,6 +166,18 @@ impl Follower for Model {
 
 pub fn plugin() -> PluginId {
     PluginId::new("counter").unwrap()
+}
+
+/// Says now and then up to where it follows the chain, and how that was.
+fn page() -> PageKey {
+    PageKey { tree: None, name: Vec::new() }
+}
+
+/// What the page says: a size of the log, and the chain at it.
+pub fn page_of(engine: &Arc<dyn Engine>) -> Option<(TreeSize, StatesRoot)> {
+    let page = StatePages::new(Arc::clone(engine)).get(&page()).unwrap()?;
+    let (end, chain) = page.split_at(8);
+    Some((TreeSize::new(number(end)), StatesRoot::from_bytes(array(chain))))
 }
 
 fn body_of(event: &StoredEvent, count: u64, fresh: bool) -> Bytes {
@@ -215,13 +231,15 @@ pub struct Expected {
     /// From index 0 on.
     pub bodies: Vec<Bytes>,
     pub counts: HashMap<Stream, u64>,
-    pub state_root: StatesRoot,
+    /// At each size, from size 1 on.
+    pub chain: Vec<StatesRoot>,
     pub effects: Vec<EffectKey>,
 }
 
 pub fn expected(events: &[StoredEvent], fresh: &BTreeSet<u64>) -> Expected {
     let (mut counts, mut bodies, mut effects) = (HashMap::new(), vec![Bytes::from_static(EMPTY_BODY)], Vec::new());
     let mut chain = [0; 32];
+    let mut chains = vec![StatesRoot::from_bytes(chain)];
     for event in events {
         let stream = event.frame.stream();
         let body = if stream.is_control() {
@@ -235,7 +253,8 @@ pub fn expected(events: &[StoredEvent], fresh: &BTreeSet<u64>) -> Expected {
             body_of(event, *count, fresh.contains(&event.index.get()))
         };
         chain = link(&chain, &body);
+        chains.push(StatesRoot::from_bytes(chain));
         bodies.push(body);
     }
-    Expected { bodies, counts, state_root: StatesRoot::from_bytes(chain), effects }
+    Expected { bodies, counts, chain: chains, effects }
 }

@@ -153,6 +153,7 @@ fn check_bounds(config: &Config, findings: &mut Vec<String>) {
     range("plugins.queries_max", u64::from(plugins.queries_max), 1, 256);
     range("plugins.programs_max", plugins.programs_max as u64, 1, 4096);
     range("plugins.log_lines_max", plugins.log_lines_max as u64, 0, 100_000);
+    range("plugins.state_page_bytes_max", plugins.state_page_bytes_max as u64, 1 << 20, 64 << 30);
     let effects = &config.effects;
     range("effects.in_flight_max", effects.in_flight_max as u64, 1, 1024);
     range("effects.held_max", effects.held_max as u64, 1, 1 << 20);

@@ -4,13 +4,16 @@
 //! What it holds in memory (releases, bindings, keys) is a function of what is stored: [`PluginFollower::reset`] reads the
 //! control events below the cursor, which it noted itself in the batches that passed them, and the standings. So a crash,
 //! a restart, a range that failed and a rebuild from nothing are one path. It writes nothing itself.
+//!
+//! The pages of the state trees gather in memory while a note of each range stands for them ([`super::noted`]); when they
+//! are many, they are given to be written behind a range, and the first range after that removes their notes.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tally_core::{Applied, Follower, FollowerError, FollowerRange, StoredEvent};
 use tally_plugin_host::apply::{FreshList, Keys, Logged, RangeCuts, apply};
-use tally_plugin_host::delta::{Line, Place};
+use tally_plugin_host::delta::{Delta, Line, Place, TreeDelta};
 use tally_plugin_host::engine::Engine as Host;
 use tally_plugin_host::error::HostError;
 use tally_plugin_host::registry::{Registry, Standing};
@@ -22,10 +25,12 @@ use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::outcome::EMPTY_BODY;
 use tally_protocol::plugin_event::{PLUGIN_PREFIX, PluginEvent};
 use tally_protocol::plugin_life::{Moment, PluginRegister};
+use tally_storage::{Change, TreePages};
 
 use super::keys::LogKeys;
+use super::noted::{self, Notes};
 use super::shown::{Bindings, Shown, ShownBinding};
-use super::stored::{Stored, event_of};
+use super::stored::{Stored, event_of, tree_pages};
 use super::{Alive, PluginBounds};
 
 /// Applies the events of a log.
@@ -37,6 +42,12 @@ pub struct PluginFollower {
     _alive: Alive,
     /// As of the newest range; none before the first reset.
     at: Option<At>,
+    /// Of ranges whose pages are not written.
+    notes: Notes,
+    /// Of ranges whose pages are being written.
+    writing: Vec<Index>,
+    /// Of ranges whose pages are written: they go with the next batch.
+    obsolete: Vec<Index>,
     /// What is shown once it is stored.
     pending: Option<Pending>,
 }
@@ -60,12 +71,23 @@ impl At {
 }
 
 struct Pending {
+    pages: Pages,
     lines: Vec<Line>,
     /// None if they are as before.
     bindings: Option<Arc<Bindings>>,
 }
 
-fn stopped(error: &HostError) -> FollowerError {
+/// The pages that a range changes.
+enum Pages {
+    /// None.
+    Same,
+    /// They stay in memory, and a note of the range stands for them.
+    Noted { first: Index, keys: usize, changes: Vec<TreePages> },
+    /// They are given to be written with all before them.
+    Given { first: Index, changes: Vec<TreePages> },
+}
+
+pub(super) fn stopped(error: &HostError) -> FollowerError {
     // Its sources say which module, key or page.
     let mut text = error.to_string();
     let mut source = std::error::Error::source(error);
@@ -76,13 +98,14 @@ fn stopped(error: &HostError) -> FollowerError {
     FollowerError::Stopped(text)
 }
 
-fn damaged(what: &str) -> FollowerError {
+pub(super) fn damaged(what: &str) -> FollowerError {
     FollowerError::Stopped(format!("what is stored of plugins is damaged: {what}"))
 }
 
 impl PluginFollower {
     pub(super) fn new(stored: Stored, host: Host, shown: Arc<Shown>, bounds: PluginBounds, alive: Alive) -> Self {
-        Self { stored, host, shown, bounds, _alive: alive, at: None, pending: None }
+        let (notes, writing, obsolete) = (Notes::default(), Vec::new(), Vec::new());
+        Self { stored, host, shown, bounds, _alive: alive, at: None, notes, writing, obsolete, pending: None }
     }
 
     /// Releases, bindings and keys as of `next`, from the control events below it.
@@ -113,9 +136,48 @@ impl PluginFollower {
     }
 }
 
+impl PluginFollower {
+    /// What becomes of the pages that a range changes, and the rows to write if they are many by now.
+    fn pages(&self, delta: &Delta, trees: Vec<TreeDelta>) -> Result<(Pages, Vec<Change>), FollowerError> {
+        let Some(first) = delta.first.filter(|_| !delta.spaces.is_empty()) else {
+            return Ok((Pages::Same, Vec::new()));
+        };
+        let (keys, changes) = (noted::keys_of(&delta.spaces), tree_pages(trees));
+        let PluginBounds { state_page_bytes_max, noted_keys_max, .. } = self.bounds;
+        // While pages are being written, who has more waits: so it has twice as many.
+        let share = 1 + usize::from(self.stored.pages.is_writing());
+        let bytes_left = self.stored.pages.unwritten_bytes() < state_page_bytes_max * share;
+        if bytes_left && self.notes.keys + keys < noted_keys_max * share {
+            return Ok((Pages::Noted { first, keys, changes }, Vec::new()));
+        }
+        let rows = self.stored.pages.rows_with(&changes)?;
+        Ok((Pages::Given { first, changes }, rows))
+    }
+
+    /// The range is stored.
+    fn take_pages(&mut self, pages: Pages) {
+        match pages {
+            Pages::Same => {}
+            Pages::Noted { first, keys, changes } => {
+                self.stored.pages.advance(&changes);
+                self.notes.ranges.push(first);
+                self.notes.keys += keys;
+            }
+            Pages::Given { first, changes } => {
+                self.stored.pages.set_apart(&changes);
+                self.writing = std::mem::take(&mut self.notes).ranges;
+                self.writing.push(first);
+            }
+        }
+    }
+}
+
 impl Follower for PluginFollower {
     fn reset(&mut self, next: Index) -> Result<(), FollowerError> {
         self.pending = None;
+        self.writing.clear();
+        self.obsolete.clear();
+        self.notes = noted::catch_up(&self.stored)?;
         let genesis = self.stored.genesis()?.ok_or_else(|| damaged("there is no ledger"))?;
         let (register, keys) = self.read(&genesis, next)?;
         let standings = self.standings()?;
@@ -150,6 +212,8 @@ impl Follower for PluginFollower {
         let applied = apply(registry, &entries, keys, &self.stored, cuts).map_err(|error| stopped(&error))?;
         let states = applied.delta.trees(&self.stored).map_err(|error| stopped(&error))?;
         let mut batch = self.stored.batch(&applied.delta, &states)?;
+        // If this batch comes to nothing, they are read again.
+        self.obsolete.drain(..).for_each(|first| self.stored.rows.delete_note(&mut batch, first));
         let controls: Vec<Index> = range.events.iter().filter(is_control).map(|it| it.index).collect();
         controls.iter().for_each(|index| self.stored.rows.put_control(&mut batch, *index));
         for (index, why) in &applied.delta.refused {
@@ -161,18 +225,29 @@ impl Follower for PluginFollower {
         let before = |place: &Place, key: &[u8]| stored.view(&place.0, &place.1)?.get(key);
         self.shown.before_storing(&applied.delta, before).map_err(|error| stopped(&error.into()))?;
         *root = Some(states.root);
-        self.pending = Some(Pending { lines: applied.delta.log, bindings });
+        let (pages, rows) = self.pages(&applied.delta, states.trees)?;
+        self.pending = Some(Pending { pages, lines: applied.delta.log, bindings });
         Ok(Applied {
             outcomes: applied.outcomes.iter().map(|outcome| outcome.encode().into()).collect(),
             batch,
+            pages: rows,
             cuts: applied.delta.cuts.encode().into(),
             state_root: Some(states.root),
         })
     }
 
     fn committed(&mut self, upto: TreeSize) {
-        let Pending { lines, bindings } = self.pending.take().unwrap_or(Pending { lines: Vec::new(), bindings: None });
+        let Some(Pending { pages, lines, bindings }) = self.pending.take() else {
+            return self.shown.after_storing(upto, None, Vec::new());
+        };
+        // Before anybody is told: pages are of the roots that are stored.
+        self.take_pages(pages);
         self.shown.after_storing(upto, bindings, lines);
+    }
+
+    fn pages_written(&mut self) {
+        self.stored.pages.written();
+        self.obsolete.append(&mut self.writing);
     }
 }
 

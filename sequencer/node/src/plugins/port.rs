@@ -1,10 +1,10 @@
 //! The gateway's `PluginPort`: modules, bindings, state with proofs, queries, effects and log lines, as they are stored.
 //!
 //! A query runs on a view of its plugin's state as of one stored size, in an instance of the port's own engine, and at
-//! most so many run at once. A proof is made from the stored pages and tried again if a range was stored meanwhile, so
-//! that value, pages and root are always of one size.
+//! most so many run at once. A proof is made from the pages in memory and on the disk, and tried again if a range was
+//! stored meanwhile, so that value, pages and root are always of one size.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -29,7 +29,7 @@ use super::programs::{LoadProblem, Programs};
 use super::reports::Reports;
 use super::shown::{Bindings, Shown, ShownBinding};
 use super::stored::Stored;
-use super::{effect, record};
+use super::{effect, noted, record};
 
 /// A range is stored about a hundred times a second at the most; a proof takes far less than that.
 const PROOF_TRIES_MAX: u32 = 64;
@@ -41,6 +41,8 @@ pub(super) struct Port {
     shown: Arc<Shown>,
     programs: Arc<Programs>,
     reports: Arc<Reports>,
+    /// Where nobody applies, as on a node that only reads: the same rows, with pages of its own once somebody asked.
+    unapplied: OnceLock<Stored>,
 }
 
 fn failed(error: impl std::fmt::Display) -> PluginPortError {
@@ -64,7 +66,7 @@ impl From<LoadProblem> for PluginPortError {
 impl Port {
     pub(super) fn new(stored: Stored, shown: Arc<Shown>, programs: Arc<Programs>, reports: Arc<Reports>) -> Self {
         let checkpoints = CheckpointStore::of_outcomes(Arc::clone(&stored.engine));
-        Self { stored, checkpoints, shown, programs, reports }
+        Self { stored, checkpoints, shown, programs, reports, unapplied: OnceLock::new() }
     }
 
     fn bindings(&self) -> Result<(TreeSize, Arc<Bindings>), PluginPortError> {
@@ -105,17 +107,36 @@ impl Port {
         Ok(self.checkpoints.latest().map_err(failed)?.map(|latest| latest.size))
     }
 
+    /// Rows, and the pages that are of them.
+    fn with_pages(&self) -> Result<&Stored, PluginPortError> {
+        if self.shown.bindings().is_some() {
+            return Ok(&self.stored);
+        }
+        if self.unapplied.get().is_none() {
+            let stored = self.stored.with_pages_of_its_own();
+            noted::catch_up(&stored).map_err(failed)?;
+            // Two who ask at once come to the same.
+            let _ = self.unapplied.set(stored);
+        }
+        self.unapplied.get().ok_or(PluginPortError::Busy)
+    }
+
     /// Value and proof, if nothing is stored meanwhile.
-    fn try_state(&self, stream: &Stream, plugin: &PluginId, key: &[u8]) -> Result<Option<StateRead>, StateError> {
-        let root = self.stored.root(&TreeName::OverAll)?;
-        let value = self.stored.view(stream, plugin)?.get(key)?;
-        let Ok(tree) = prove(&self.pages(TreeName::OverAll), &root, &state_tree(stream, plugin)) else {
+    fn try_state(
+        stored: &Stored,
+        (stream, plugin): (&Stream, &PluginId),
+        key: &[u8],
+    ) -> Result<Option<StateRead>, StateError> {
+        let pages = |tree| TreePages { stored, tree };
+        let root = stored.root(&TreeName::OverAll)?;
+        let value = stored.view(stream, plugin)?.get(key)?;
+        let Ok(tree) = prove(&pages(TreeName::OverAll), &root, &state_tree(stream, plugin)) else {
             return Ok(None);
         };
         let answer = if matches!(tree.end(), StateEnd::Present) {
             let name = TreeName::Of(*stream, plugin.clone());
-            let top = self.stored.root(&name)?;
-            let Ok(proof) = prove(&self.pages(name), &top, &state_key(key)) else { return Ok(None) };
+            let top = stored.root(&name)?;
+            let Ok(proof) = prove(&pages(name), &top, &state_key(key)) else { return Ok(None) };
             StateAnswer::InTree { tree, key: proof }
         } else {
             StateAnswer::NoTree(tree)
@@ -125,10 +146,6 @@ impl Port {
             return Ok(None);
         }
         Ok(Some(StateRead { applied: TreeSize::new(0), root, value, answer }))
-    }
-
-    const fn pages(&self, tree: TreeName) -> TreePages<'_> {
-        TreePages { stored: &self.stored, tree }
     }
 
     fn registry(bindings: &Bindings, registry: &Stream) -> Vec<PluginInfo> {
@@ -278,10 +295,12 @@ impl PluginPort for Port {
         let mut applied = self.stored_size()?;
         for _ in 0..PROOF_TRIES_MAX {
             let Some(size) = applied else { return Err(failed("nothing is applied yet")) };
-            let read = self.try_state(stream, plugin, key).map_err(failed)?;
+            let read = Self::try_state(self.with_pages()?, (stream, plugin), key).map_err(failed)?;
             applied = self.stored_size()?;
             match read {
                 Some(read) if applied == Some(size) => return Ok(StateRead { applied: size, ..read }),
+                // Between a range's rows and its pages.
+                _ if !self.shown.settled() => break,
                 _ => {}
             }
         }

@@ -162,6 +162,12 @@ impl Shown {
         self.stored.notify_all();
     }
 
+    /// Waits until no write is under way; `false` if it takes too long.
+    pub(super) fn settled(&self) -> bool {
+        let waiting = self.stored.wait_timeout_while(self.lock(), WAIT_MAX, |inner| inner.storing);
+        !waiting.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+    }
+
     /// A plugin's newest lines behind an event, oldest first; without one the newest of all.
     pub(super) fn lines(&self, place: &Place, after: Option<Index>, limit: usize) -> Vec<LoggedLine> {
         let inner = self.lock();

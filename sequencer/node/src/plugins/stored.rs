@@ -18,10 +18,10 @@ use tally_protocol::id::{Index, PluginId, Stream};
 use tally_storage::keys::{EffectKey, PageKey};
 use tally_storage::{
     Batch, Engine, EventLog, FollowerRows, MetaStore, Modules, Outbox, PluginState, StatePages, StateRange,
-    StorageError,
+    StorageError, TreePages,
 };
 
-use super::effect;
+use super::{effect, noted};
 
 /// Every store that plugins touch.
 #[derive(Clone)]
@@ -50,6 +50,11 @@ impl Stored {
         }
     }
 
+    /// The same rows, with pages that nobody else sees until they are taken over.
+    pub(super) fn with_pages_of_its_own(&self) -> Self {
+        Self { pages: StatePages::new(Arc::clone(&self.engine)), ..self.clone() }
+    }
+
     /// Who this ledger is; none before its first start.
     pub(super) fn genesis(&self) -> Result<Option<Genesis>, StorageError> {
         Ok(self.meta.genesis()?.and_then(|entry| Genesis::decode(&entry).ok()))
@@ -61,11 +66,17 @@ impl Stored {
         Ok(run.record(index).map(StoredEvent::from))
     }
 
-    /// Everything that a range changed, to be stored with its outcomes.
+    /// Everything that a range changed but the pages, with a note of what those do not show then; to be stored with its
+    /// outcomes.
     pub(super) fn batch(&self, delta: &Delta, states: &StatesDelta) -> Result<Batch, StorageError> {
         let mut batch = Batch::new();
         delta.spaces.iter().try_for_each(|space| self.add_space(&mut batch, space))?;
-        states.trees.iter().try_for_each(|tree| self.add_tree(&mut batch, tree))?;
+        for tree in &states.trees {
+            self.rows.put_root(&mut batch, place_of(&tree.tree), &tree.root);
+        }
+        if let Some(first) = delta.first.filter(|_| !delta.spaces.is_empty()) {
+            self.rows.put_note(&mut batch, first, noted::encode(&delta.spaces));
+        }
         for ((stream, plugin), standing) in &delta.standings {
             let standing = standing.as_ref().map(registry::Standing::encode);
             self.rows.put_standing(&mut batch, (*stream, plugin), standing);
@@ -94,22 +105,16 @@ impl Stored {
         }
         Ok(())
     }
+}
 
-    fn add_tree(&self, batch: &mut Batch, tree: &TreeDelta) -> Result<(), StorageError> {
-        let name = place_of(&tree.tree);
-        if tree.cleared {
-            self.pages.delete_tree(batch, name.as_ref())?;
-        }
-        for (id, page) in &tree.pages {
-            let key = page_key(name, *id);
-            match page {
-                Some(page) => self.pages.put(batch, &key, page.clone()),
-                None => self.pages.delete(batch, &key),
-            }
-        }
-        self.rows.put_root(batch, name, &tree.root);
-        Ok(())
-    }
+/// What a range changes in the pages of trees.
+pub(super) fn tree_pages(trees: Vec<TreeDelta>) -> Vec<TreePages> {
+    let pages = |pages: Vec<(PageId, Option<Bytes>)>| {
+        pages.into_iter().map(|(id, page)| (id.prefix().to_vec(), page)).collect()
+    };
+    let one =
+        |tree: TreeDelta| TreePages { tree: place_of(&tree.tree), cleared: tree.cleared, pages: pages(tree.pages) };
+    trees.into_iter().map(one).collect()
 }
 
 /// What a tree's rows are stored under.
