@@ -130,6 +130,12 @@ impl Settlement {
                 return Err(ProofError::Other(name));
             }
         }
+        // Nothing else is said under the signature: who keeps the proof compares all of it.
+        let own = [("signer_kid", proof.signer_kid.as_str().into()), ("ts", proof.ts.as_str().into())];
+        let whole = jcs::Value::object(self.members(effect).into_iter().chain(own));
+        if jcs::to_canonical(&whole) != proof.canonical_message.as_bytes() {
+            return Err(ProofError::Other("further members"));
+        }
         Ok(proof)
     }
 }

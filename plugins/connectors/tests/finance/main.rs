@@ -203,7 +203,7 @@ fn resigned(said: &mut Value, from: &str, to: &str) {
 #[tokio::test]
 async fn nothing_but_a_confirmation_of_this_settlement_by_finances_key_is_done() {
     type Change = fn(&mut Value);
-    let changes: [(&str, Change); 19] = [
+    let changes: [(&str, Change); 20] = [
         ("unsigned", |said| said["proof"] = Value::Null),
         ("no proof", |said| drop(said.as_object_mut().unwrap().remove("proof"))),
         ("empty signature", |said| said["proof"]["signature"] = json!("")),
@@ -225,6 +225,7 @@ async fn nothing_but_a_confirmation_of_this_settlement_by_finances_key_is_done()
             let at = message.find("settlement_sha256").unwrap() + 20;
             resigned(said, &message[at..at + 64], &"55".repeat(32));
         }),
+        ("signed with a further member", |said| resigned(said, r#""order""#, r#""more":1,"order""#)),
         ("another signer", |said| {
             let message = said["proof"]["canonical_message"].as_str().unwrap().to_owned();
             said["proof"] = proof_of(&SigningKey::from_seed([9; 32]), &message);
