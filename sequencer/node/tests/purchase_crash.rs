@@ -238,7 +238,7 @@ fn account(row: &Value) -> (&str, i64) {
 /// Something for sale, with a split that does not divide evenly.
 fn publish(shop: &Shop, seller: &Seller) {
     let (owner, key) = (&seller.caller.principal, seller.key.public_key().to_hex());
-    let signer = json!({"for": owner, "key": key, "signer": "the-seller"});
+    let signer = json!({"for": owner, "key": key, "reason": "the seller showed it", "signer": "the-seller"});
     shop.command(&shop.admin, "/signers", "signer", &signer).unwrap();
     let manifest = json!({
         "amount": AMOUNT, "artifacts": [{"media_type": "text/plain", "name": "thing", "sha256": "07".repeat(32), "size": 7}],
