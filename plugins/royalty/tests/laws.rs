@@ -1,7 +1,7 @@
 //! The laws of the books against a second program: random facts and commands, compared after every one; the same facts in
 //! another order, more than once; and each way to be wrong on purpose, which must be noticed.
 //!
-//! `TALLY_CASES` says how many runs (default 1,000).
+//! `TALLY_CASES` says how many runs (default 5,000).
 
 mod common;
 #[path = "common/model.rs"]
@@ -414,7 +414,7 @@ fn second_delivery(run: &Run<'_>) -> Checked {
 #[test]
 fn the_books_are_what_a_second_program_makes_of_the_same_facts() {
     let mut runner =
-        TestRunner::new(Config { cases: common::cases(1_000), failure_persistence: None, ..Config::default() });
+        TestRunner::new(Config { cases: common::cases(5_000), failure_persistence: None, ..Config::default() });
     runner.run(&case(), |case| whole_run(&case)).expect("the laws hold");
 }
 
@@ -450,7 +450,7 @@ fn every_way_to_be_wrong_is_noticed() {
 
 proptest! {
     // Orders of nothing are thrown away, however many runs there are.
-    #![proptest_config(Config { cases: common::cases(1_000), max_global_rejects: u32::MAX, ..Config::default() })]
+    #![proptest_config(Config { cases: common::cases(5_000), max_global_rejects: u32::MAX, ..Config::default() })]
 
     #[test]
     fn shares_add_up_for_every_price_and_rule_and_each_sale_has_one_line_per_beneficiary(

@@ -73,7 +73,8 @@ fn plugins() -> [(&'static str, String); 3] {
 fn published() -> Vec<TestEvent> {
     let key = SigningKey::from_seed([OWNER; 32]);
     let (owner, hex_key) = (format!("agent:{}", uuid(OWNER)), key.public_key().to_hex());
-    let body = format!(r#"{{"for":"{owner}","idempotency_key":"k","key":"{hex_key}","reason":"shown","signer":"owner"}}"#);
+    let body =
+        format!(r#"{{"for":"{owner}","idempotency_key":"k","key":"{hex_key}","reason":"shown","signer":"owner"}}"#);
     let mut events = vec![TestEvent::new("catalog.signer.registered", "sku", "new", canonical(&body)).by(ADMIN)];
     for n in 0..EVENTS / 2 {
         let (sku, hash) = (format!("sku-{n}"), hex(object(&n.to_be_bytes()).as_bytes()));
