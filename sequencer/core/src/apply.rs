@@ -38,7 +38,7 @@ use crate::watermarks::Rung;
 
 pub use desk::ApplyState;
 pub(crate) use desk::Applying;
-use write::PageDesk;
+use write::{BatchDesk, PageDesk};
 
 /// Events of a range that was applied before, at the most: bounds what a crash repeats and what a follower holds until it
 /// is stored.
@@ -103,6 +103,7 @@ pub(crate) struct Applier {
     shared: Arc<Shared>,
     follower: Box<dyn Follower>,
     cuts: Cuts,
+    batches: BatchDesk,
     pages: PageDesk,
     tree: Tree,
     /// Everything below was applied before, with recorded cuts.
@@ -155,11 +156,15 @@ fn show(shared: &Shared, tree: &Tree, checkpoint: SignedCheckpoint) {
 }
 
 impl Applier {
-    pub(crate) fn new(shared: Arc<Shared>, follower: Box<dyn Follower>, pages: PageDesk) -> Self {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        follower: Box<dyn Follower>,
+        (batches, pages): (BatchDesk, PageDesk),
+    ) -> Self {
         let cuts = Cuts::new(Arc::clone(&shared.engine));
         let tree = stored::genesis_tree();
         shared.applying.follow();
-        Self { shared, follower, cuts, pages, tree, recorded_end: TreeSize::new(0) }
+        Self { shared, follower, cuts, batches, pages, tree, recorded_end: TreeSize::new(0) }
     }
 
     /// Goes on from what is stored until the pipeline stops. The same at a start and behind a failure (law 10).
@@ -316,7 +321,7 @@ impl Applier {
         // relies on them; pages outlive a crash that takes what they follow from.
         let is_relied_on = plan.recorded.is_none() || !pages.is_empty();
         let durability = if is_relied_on { Durability::Synced } else { Durability::Buffered };
-        self.shared.engine.write(batch, durability).map_err(ApplyError::Write)?;
+        self.batches.write(batch, durability).map_err(ApplyError::Write)?;
         failpoint::hit("apply.after_write");
         if !pages.is_empty() {
             self.pages.give(pages).map_err(ApplyError::Write)?;

@@ -139,9 +139,11 @@ impl Sequencer {
                 let certifier = Certifier::new(Arc::clone(&shared), tree, fence, epoch);
                 this.spawn_all(Orderer::new(Arc::clone(&shared), start), appender, certifier)?;
                 if let Some(follower) = follower {
-                    let (pages, writer) = apply::write::page_desk(Arc::clone(&shared.engine));
-                    let mut applier = Applier::new(Arc::clone(&shared), follower, pages);
-                    this.stages.push(spawn("pages", &shared, move || apply::write::run(&writer))?);
+                    let (batches, batch_writer) = apply::write::batch_desk(Arc::clone(&shared.engine));
+                    let (pages, page_writer) = apply::write::page_desk(Arc::clone(&shared.engine));
+                    let mut applier = Applier::new(Arc::clone(&shared), follower, (batches, pages));
+                    this.stages.push(spawn("batches", &shared, move || apply::write::store(&batch_writer))?);
+                    this.stages.push(spawn("pages", &shared, move || apply::write::run(&page_writer))?);
                     this.stages.push(spawn("apply", &shared, move || apply::run(&mut applier))?);
                 }
             }

@@ -1,20 +1,58 @@
-//! Writing pages. Takes a follower's pages when the batches that they follow from are on the disk, writes them past the
-//! write-ahead log, says when they are there.
+//! What applying writes, on two threads of their own. A failure is the applying thread's to tell.
 //!
-//! A thread of its own beside applying: so many pages take long, and the next ranges are applied meanwhile. One job at a
-//! time, no queue: who has more waits. A failure is the applying thread's to tell, as of any other write of it.
+//! *Batches* of ranges: the applying thread waits for each. It yields to ingest, and the database lets one writer at a time
+//! in: a thread that others hold up must not be that writer, or receipts wait for the processor to come back to it.
+//! *Pages*, past the write-ahead log, when the batches that they follow from are on the disk: so many take long, and the
+//! next ranges are applied meanwhile. One job at a time, no queue: who has more waits.
 
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
-use tally_storage::{Change, Engine, Family, StorageError};
+use tally_storage::{Batch, Change, Durability, Engine, Family, StorageError};
 
 use crate::failpoint;
 
 type Pages = Vec<Change>;
 type Written = Result<(), StorageError>;
 
-/// The applying thread's end.
+/// The applying thread's end, for batches.
+pub(crate) struct BatchDesk {
+    jobs: Sender<(Batch, Durability)>,
+    done: Receiver<Written>,
+}
+
+/// The writing thread's end.
+pub(crate) struct BatchWriter {
+    engine: Arc<dyn Engine>,
+    jobs: Receiver<(Batch, Durability)>,
+    done: Sender<Written>,
+}
+
+/// Both ends.
+pub(crate) fn batch_desk(engine: Arc<dyn Engine>) -> (BatchDesk, BatchWriter) {
+    let (give, jobs) = bounded(1);
+    let (done, written) = bounded(1);
+    (BatchDesk { jobs: give, done: written }, BatchWriter { engine, jobs, done })
+}
+
+/// The writing thread's life: until nobody has more for it. It has the priority that it began with.
+pub(crate) fn store(writer: &BatchWriter) {
+    while let Ok((batch, durability)) = writer.jobs.recv() {
+        if writer.done.send(writer.engine.write(batch, durability)).is_err() {
+            return;
+        }
+    }
+}
+
+impl BatchDesk {
+    /// Writes a batch and waits until it is written.
+    pub(super) fn write(&self, batch: Batch, durability: Durability) -> Written {
+        self.jobs.send((batch, durability)).map_err(|_| gone())?;
+        self.done.recv().map_err(|_| gone())?
+    }
+}
+
+/// The applying thread's end, for pages.
 pub(crate) struct PageDesk {
     jobs: Sender<Pages>,
     done: Receiver<Written>,
@@ -49,7 +87,7 @@ pub(crate) fn run(writer: &PageWriter) {
 }
 
 fn gone() -> StorageError {
-    StorageError::Io { doing: "write pages", message: "the thread that does it is gone".to_owned() }
+    StorageError::Io { doing: "write what was applied", message: "the thread that does it is gone".to_owned() }
 }
 
 impl PageDesk {
