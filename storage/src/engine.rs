@@ -296,7 +296,7 @@ fn family_options(family: Family, config: &RocksConfig, cache: &Cache) -> Option
             options.set_level_zero_stop_writes_trigger(1 << 11);
         }
         Family::Tiles | Family::Credentials | Family::Commitments | Family::OutcomeTiles | Family::PluginState => {
-            table.set_bloom_filter(10.0, false)
+            table.set_bloom_filter(10.0, false);
         }
         _ => {}
     }

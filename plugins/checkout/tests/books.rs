@@ -25,9 +25,9 @@ impl Both {
     fn new(stock: u64) -> Self {
         let mut books = TestHost::with_limits(Limits { writes: 512, ..Limits::default() });
         let config = json!({
-            "admins": [], "approval_s": 60, "approvals": [], "finance": [principal(CASHIER)], "gateways": [uuid(GATEWAY)],
+            "account": "acct_1", "admins": [], "approval_s": 60, "approvals": [], "finance": [principal(CASHIER)], "gateways": [uuid(GATEWAY)],
             "connectors": {"finance": [uuid(FINANCE)], "payment": [uuid(CONNECTOR)]}, "hold_s": 60, "payout_approvers": [],
-            "settle": true,
+            "livemode": false, "provider": "stripe", "schedule": [], "settle": true,
         });
         books.init(&canonical(&config)).expect("a configuration");
         Self { market: Market::new(PRICE, Some(stock)), books, given: 0 }

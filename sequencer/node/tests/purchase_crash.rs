@@ -129,7 +129,8 @@ impl Street {
     fn command(&mut self, path: &str, key: &str, body: &Value) -> Value {
         self.until(path, |shop, buyer| {
             let answer = shop.post(buyer, path, key, body)?;
-            let later = answer.json["pending"] == true || answer.json["error"]["code"] == "IDEMPOTENCY_IN_FLIGHT";
+            let is_busy = answer.status == 429 || answer.json["error"]["code"] == "IDEMPOTENCY_IN_FLIGHT";
+            let later = is_busy || answer.json["pending"] == true;
             match answer.json["ok"].as_bool() {
                 None => Err(format!("half an answer: {}", answer.text)),
                 _ if later => Ok(None),
@@ -143,8 +144,10 @@ impl Street {
         let path = format!("/order/{order}");
         self.until(status, |shop, buyer| {
             match shop.question(buyer, &path) {
-                // Its plugins are not there yet, but it lives.
-                Err(why) if why.contains("is answered with 503") => Ok(None),
+                // Its plugins are not there yet, or are busy, but it lives.
+                Err(why) if ["503", "429"].iter().any(|status| why.contains(&format!("is answered with {status}"))) => {
+                    Ok(None)
+                }
                 view => view.map(|view| (view["status"] == status).then_some(view)),
             }
         })

@@ -180,7 +180,7 @@ async fn a_payout_of_the_platforms_balance_is_made_found_again_and_told_to_be_pa
     // Without Connect there are no transfers: the server has no such address.
     let refused = server.payment().perform(&transfer(1)).await;
     assert!(refused.is_err() || refused.is_ok_and(|answer| answer.status == Status::Failed));
-    let payment = super::payment(PaymentConfig { payout_by: PayoutBy::Payout, ..server.config() });
+    let payment = payment(PaymentConfig { payout_by: PayoutBy::Payout, ..server.config() });
     let asked = transfer(2);
     assert_eq!(payment.look_up(&asked).await, Ok(None));
     let answer = payment.perform(&asked).await.unwrap();

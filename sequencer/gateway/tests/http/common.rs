@@ -208,7 +208,8 @@ impl TestServer {
             tenants: [TestTenant::operator_managed(1), TestTenant::operator_managed(2)],
             credentials,
             gateway,
-            http: Client::builder().no_proxy().build().unwrap(),
+            // A connection a request: one that the server is closing, behind a body that it refused, is never used again.
+            http: Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap(),
             environment,
             next_event: AtomicU64::new(1),
             stop: Mutex::new(Some(stop)),

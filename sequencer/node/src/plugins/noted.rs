@@ -140,7 +140,7 @@ impl Behind {
     fn writes(&self, (stream, plugin): &Place, keys: &[&Bytes]) -> Result<Vec<Write>, FollowerError> {
         let asked: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
         let values = self.stored.state.get_many((*stream, plugin), &asked)?;
-        Ok(keys.iter().map(|key| Bytes::clone(key)).zip(values).collect())
+        Ok(keys.iter().copied().cloned().zip(values).collect())
     }
 
     /// Whether a tree's pages are of its stored root now.
