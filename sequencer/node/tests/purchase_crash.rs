@@ -7,6 +7,7 @@
 //! the node aborts at each named point; without, it is killed between the agent's steps and at arbitrary moments.
 
 #![allow(clippy::unwrap_used, reason = "a test that meets the unexpected should panic")]
+#![allow(clippy::print_stdout, reason = "a failure is read beside the case it happened in")]
 #![allow(dead_code, reason = "the demo's shop has more than a test needs")]
 
 #[path = "../examples/demo/catalogue.rs"]
