@@ -327,13 +327,14 @@ impl Applier {
             self.pages.give(pages).map_err(ApplyError::Write)?;
         }
         self.tree = tree;
-        show(&self.shared, &self.tree, checkpoint);
         let size = self.tree.size();
+        // Before the rung moves: whoever waited for it finds what the follower shows.
         guarded(&mut self.follower, |follower| {
             follower.committed(size);
             Ok(())
         })?;
         failpoint::hit("apply.committed");
+        show(&self.shared, &self.tree, checkpoint);
         Ok(())
     }
 
