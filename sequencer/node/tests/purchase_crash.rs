@@ -358,20 +358,14 @@ fn a_node_that_dies_between_any_two_steps_of_a_purchase_sells_once() {
             EFFECTS.map(|nth| if looks { ("effects.attempted", nth, Some(*point)) } else { (*point, nth, None) }),
         );
     }
-    for point in tally_core::APPLY_FAIL_POINTS {
-        match *point {
-            // Passed at a start only, with nothing of a purchase under way.
-            "apply.cleared" | "apply.opened" => {}
-            // The quote, the order, the payment's answer, the settlement's, and what comes with the refund.
-            "apply.before_write" | "apply.after_write" => {
-                cases.extend([1, 2, 3, 4, 5, 6].map(|nth| (*point, nth, None)))
-            }
-            _ => cases.extend([2, 3].map(|nth| (*point, nth, None))),
-        }
+    // The order and the payment's answer, before and behind the write of what the plugins made of them.
+    for point in ["apply.before_write", "apply.after_write", "apply.committed"] {
+        cases.extend([2, 3].map(|nth| (point, nth, None)));
     }
-    for point in ["order.assigned", "append.before_write", "append.after_write", "sign.done", "acknowledge.after"] {
-        cases.extend([(point, 2, None), (point, 3, None)]);
-    }
+    // The order, on its way into the log.
+    cases.extend(
+        ["order.assigned", "append.before_write", "append.after_write", "sign.done"].map(|point| (point, 2, None)),
+    );
     on_two_streets(&cases, |street, (point, nth, then)| {
         let before = street.deaths;
         // Stopped in peace, so that the purchase before it leaves nothing to do.
