@@ -143,7 +143,7 @@ fn summary(rows: &[Vec<[String; 3]>]) -> String {
     let measured = NAMES.iter().zip(rows).filter(|(_, rows)| !rows.is_empty());
     out += &measured.map(|(name, _)| format!("[{name}]({name}.md)")).collect::<Vec<_>>().join(", ");
     out + ".\nBeside them: [killed under load](crash.md), [a tenth of full load for long](soak.md), [where the tail \
-           comes from](tail.md), [what a plugin costs its host](plugins.md).\nIngest over HTTP alone: `cargo xtask bench http`. Stages alone: \
+           comes from](tail.md), [what a plugin costs its host](plugins.md), [the market's plugins](market.md).\nIngest over HTTP alone: `cargo xtask bench http`. Stages alone: \
            [sketches](../../bench/sketches.md).\n"
 }
 

@@ -20,6 +20,7 @@ use rocksdb::{
     LruCacheOptions, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions, properties,
 };
 
+use crate::background;
 use crate::batch::{Batch, Change, Durability, Engine, EngineStats, FamilyStats, Op, Row, ScanRange};
 use crate::config::RocksConfig;
 use crate::error::StorageError;
@@ -382,6 +383,7 @@ impl Rocks {
         let mut file = SstFileWriter::create(&options);
         file.open(path)?;
         for (key, value) in rows {
+            background::breathe();
             match value {
                 Some(value) => file.put(key, value)?,
                 None => file.delete(key)?,
@@ -390,8 +392,8 @@ impl Rocks {
         file.finish()
     }
 
-    /// Writes rows into table files and makes all of them part of the database at once.
-    fn ingest(&self, family: Family, files: &[&[Change]], before_all: impl FnOnce()) -> Result<(), StorageError> {
+    /// Writes rows into table files beside the database.
+    fn table_files(&self, family: Family, files: &[&[Change]]) -> Result<Vec<PathBuf>, StorageError> {
         let writer = self.writable()?;
         let mut paths = Vec::with_capacity(files.len());
         for rows in files {
@@ -400,7 +402,25 @@ impl Rocks {
             self.table_file(family, &path, rows).map_err(|error| self.poison("write a bulk file", &error))?;
             paths.push(path);
         }
-        before_all();
+        Ok(paths)
+    }
+
+    /// Writes them on a thread that gives way to others. The link is then the caller's: every write waits for it.
+    fn table_files_in_the_background(&self, family: Family, files: &[&[Change]]) -> Result<Vec<PathBuf>, StorageError> {
+        let write = || {
+            background::enter();
+            self.table_files(family, files)
+        };
+        let failed = |message: String| StorageError::Io { doing: "write bulk files", message };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().name("tally-page-files".to_owned()).spawn_scoped(scope, write);
+            let thread = thread.map_err(|error| failed(error.to_string()))?;
+            thread.join().map_err(|_| failed("the thread that writes them panicked".to_owned()))?
+        })
+    }
+
+    /// Makes table files part of the database, all of them at once.
+    fn link(&self, family: Family, files: &[&[Change]], paths: Vec<PathBuf>) -> Result<(), StorageError> {
         // Linked into the database and synced there.
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
@@ -447,12 +467,14 @@ impl Rocks {
 
 impl Engine for Rocks {
     fn get(&self, family: Family, key: &Key) -> Result<Option<Bytes>, StorageError> {
+        background::breathe();
         let Some(handle) = self.readable(family)? else { return Ok(None) };
         let value = self.db.get_cf(handle, key).map_err(|error| failed("read", &error))?;
         Ok(value.map(Bytes::from))
     }
 
     fn multi_get(&self, family: Family, keys: &[Key]) -> Result<Vec<Option<Bytes>>, StorageError> {
+        background::breathe();
         let Some(handle) = self.readable(family)? else { return Ok(vec![None; keys.len()]) };
         let values = self.db.batched_multi_get_cf(handle, keys, false);
         let value = |value: Result<Option<_>, Error>| match value {
@@ -463,6 +485,7 @@ impl Engine for Rocks {
     }
 
     fn scan(&self, range: &ScanRange) -> Result<Vec<Row>, StorageError> {
+        background::breathe();
         let Some(handle) = self.readable(range.family)? else { return Ok(Vec::new()) };
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(range.from.as_slice());
@@ -500,7 +523,8 @@ impl Engine for Rocks {
         }
         let rows: Vec<Change> = rows.into_iter().map(|(key, value)| (key, Some(value))).collect();
         // The rows are new, so no file has to make way.
-        self.ingest(family, &[&rows], || {})
+        let files = [&rows[..]];
+        self.link(family, &files, self.table_files(family, &files)?)
     }
 
     fn replace(&self, family: Family, rows: Vec<Change>) -> Result<(), StorageError> {
@@ -508,7 +532,10 @@ impl Engine for Rocks {
         if rows.is_empty() {
             return Ok(());
         }
-        self.ingest(family, &cut(&rows), || fail_point("replace.file_written"))
+        let files = cut(&rows);
+        let paths = self.table_files_in_the_background(family, &files)?;
+        fail_point("replace.file_written");
+        self.link(family, &files, paths)
     }
 
     fn drop_range(&self, family: Family, from: &Key, to: Option<&Key>) -> Result<(), StorageError> {

@@ -51,6 +51,7 @@
 //! empty, and read only it is read as if they were. A program that does not know them refuses the directory by their
 //! names.
 
+pub mod background;
 pub mod batch;
 pub mod checkpoint_store;
 pub mod commitment_store;

@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use bytes::Bytes;
 use tally_protocol::hash::StateKey;
 
+use crate::background;
 use crate::batch::{Change, Engine};
 use crate::error::StorageError;
 use crate::family::Family;
@@ -143,6 +144,7 @@ impl StatePages {
     /// # Errors
     /// As [`Engine::get`].
     pub fn get_many(&self, keys: &[PageKey]) -> Result<Vec<Option<Bytes>>, StorageError> {
+        background::breathe();
         let mut asked = Vec::new();
         let found: Vec<Option<Option<Bytes>>> = {
             // Memory first: what leaves it is in the engine by then.

@@ -26,7 +26,7 @@ use tally_protocol::hash::{self, LeafHash, StatesRoot};
 use tally_protocol::id::{Index, TreeSize};
 use tally_protocol::limits::ENTRY_BYTES_MAX;
 use tally_protocol::outcome_log;
-use tally_storage::{Batch, Cuts, Durability, Family, LatestCheckpoint, RecordedCuts, StorageError};
+use tally_storage::{Batch, Cuts, Durability, Family, LatestCheckpoint, RecordedCuts, StorageError, background};
 
 use crate::append::put_tile;
 use crate::failpoint;
@@ -52,8 +52,6 @@ const RANGE_BYTES_MAX: usize = 8 << 20;
 const RANGE_INTERVAL: Duration = Duration::from_millis(10);
 const BUSY_INTERVAL: Duration = Duration::from_millis(40);
 const BUSY_EVENTS: u64 = 128;
-/// Steps of priority below the stages that a receipt waits for (`nice`): where cores are short, applying waits.
-const NICENESS: i32 = 10;
 /// How long a bell that was missed may go unnoticed.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -113,7 +111,8 @@ pub(crate) struct Applier {
 /// The applying thread's life: until the pipeline stops or a write fails.
 pub(crate) fn run(applier: &mut Applier) {
     let shared = Arc::clone(&applier.shared);
-    yield_to_ingest();
+    // Receipts do not wait for it.
+    background::enter();
     while let Err(error) = applier.follow() {
         if matches!(error, ApplyError::Write(_)) {
             shared.watermarks.poison(&error.to_string());
@@ -130,12 +129,6 @@ pub(crate) fn run(applier: &mut Applier) {
         }
         shared.metrics.apply_halted.set(0);
     }
-}
-
-/// Lowers this thread's priority.
-fn yield_to_ingest() {
-    // Of this thread alone, on Linux; where it cannot be had, applying competes with ingest and is as right.
-    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 /// Shows readers what is stored, on a node that may not write.

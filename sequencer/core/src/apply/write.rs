@@ -75,7 +75,6 @@ pub(crate) fn page_desk(engine: Arc<dyn Engine>) -> (PageDesk, PageWriter) {
 
 /// The writing thread's life: until nobody has more for it.
 pub(crate) fn run(writer: &PageWriter) {
-    super::yield_to_ingest();
     while let Ok(pages) = writer.jobs.recv() {
         failpoint::hit("apply.before_replace");
         let written = writer.engine.replace(Family::StatePages, pages);
