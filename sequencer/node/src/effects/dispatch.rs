@@ -198,12 +198,12 @@ impl Dispatcher {
             let rows = self.stored.page(self.read, limit).await?;
             let more = rows.len() == limit;
             for row in rows {
-                self.counts.read.add(1);
                 // In the batch that is being stored: its turn is when the rung says so.
                 if !applied.holds(row.place.index) {
                     self.read_below = applied;
                     return Ok(());
                 }
+                self.counts.read.add(1);
                 self.read = Some(row.place);
                 self.take_in(row).await?;
             }

@@ -107,11 +107,15 @@ impl Provider {
         loop {
             let mut header = String::new();
             reader.read_line(&mut header)?;
-            match header.trim().split_once(": ") {
+            if header == "\r\n" {
+                break;
+            }
+            match header.strip_suffix("\r\n").and_then(|header| header.split_once(": ")) {
                 Some(("idempotency-key", value)) => value.clone_into(&mut key),
                 Some(("content-length", value)) => length = value.parse().unwrap(),
                 Some(_) => {}
-                None => break,
+                // Who dies before the end of its head has asked for nothing.
+                None => return Ok(()),
             }
         }
         let mut body = vec![0; length];
