@@ -71,9 +71,18 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// The cargo that started this task.
+///
+/// What `cargo run` says about this package stays here: build scripts of dependencies ask for variables of the same names,
+/// and whoever calls cargo by hand next would compile those and all above them again.
 #[must_use]
 pub fn cargo() -> Command {
-    command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 fn shown(command: &Command) -> String {
