@@ -4,7 +4,7 @@
 //! back. At the end the contract itself is asked whether one of the demo's events is in the log.
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -19,12 +19,11 @@ use tally_protocol::hash;
 use tally_protocol::id::{Index, TreeSize};
 use tally_verify::TrustedChain;
 
+use crate::gate::Gate;
 use crate::{describe, node, say};
 
 /// How long anything on the chain may take: blocks come every second, finality is four of them away.
 const WAIT_MAX: Duration = Duration::from_secs(120);
-/// How often the worker is killed, until once it was killed in the right moment.
-const KILLS_MAX: u32 = 40;
 /// Blocks that the chain takes back.
 const REORG_BLOCKS: u32 = 3;
 
@@ -35,6 +34,8 @@ fn words(error: impl std::fmt::Display) -> String {
 /// The chain and its worker. Both are killed when this is dropped.
 pub(crate) struct Chain {
     worker: Worker,
+    /// Between the worker and the chain.
+    gate: Gate,
     chain: DevChain,
     anchors: DevAnchors,
 }
@@ -59,8 +60,11 @@ impl Worker {
         Ok(Self { child, binary: binary.to_owned(), log })
     }
 
-    fn kill_and_restart(&mut self, anchors: &DevAnchors) -> Result<(), String> {
-        self.child.kill().and_then(|()| self.child.wait()).map_err(words)?;
+    fn kill(&mut self) -> Result<(), String> {
+        self.child.kill().and_then(|()| self.child.wait()).map_err(words).map(|_| ())
+    }
+
+    fn restart(&mut self, anchors: &DevAnchors) -> Result<(), String> {
         self.child = spawn(&self.binary, anchors, &self.log)?;
         Ok(())
     }
@@ -79,13 +83,15 @@ impl Chain {
         let chain = DevChain::start(&folder.join("chain")).map_err(|failure| failure.to_string())?;
         let deployed = chain.deploy(binary, &profile.url, profile.ledger_id);
         let anchors = deployed.map_err(|failure| failure.to_string())?;
+        let gate = Gate::before(address(&chain.rpc())?)?;
+        lead_through(&gate, &chain.rpc(), &anchors.config)?;
         let worker = Worker::start(binary, &anchors)?;
         say(&format!(
             "chain  an EVM node with chain id {CHAIN_ID}, the contract at {}, in {:.1} s",
             anchors.contract,
             began.elapsed().as_secs_f64()
         ));
-        Ok(Self { worker, chain, anchors })
+        Ok(Self { worker, gate, chain, anchors })
     }
 
     /// The file that makes a node watch this chain.
@@ -93,28 +99,25 @@ impl Chain {
         &self.anchors.watch_file
     }
 
-    /// Kills the worker until it was killed with a signed transaction on its disk that nobody has been sent.
+    /// From now on what the worker signs stays on its disk.
+    pub(crate) fn hold_transactions(&self) {
+        self.gate.close();
+    }
+
+    /// Kills the worker with a signed transaction on its disk that nobody has been sent; then lets transactions pass.
     pub(crate) fn kill_between_signing_and_sending(&mut self) -> Result<(), String> {
-        let slots = self.anchors.config.with_file_name("journal").join(NAME).join("slots");
-        for kill in 1..=KILLS_MAX {
-            let began = Instant::now();
-            while newest_state(&slots) != Some(true) {
-                if began.elapsed() > WAIT_MAX {
-                    return Err(format!("the worker signs nothing; see {}", self.worker.log.display()));
-                }
-                std::thread::sleep(Duration::from_micros(200));
-            }
-            self.worker.child.kill().and_then(|()| self.worker.child.wait()).map_err(words)?;
-            let hit = newest_state(&slots) == Some(true);
-            self.worker.kill_and_restart(&self.anchors)?;
-            if hit {
-                say(&format!(
-                    "chain  the worker was killed between signing and sending, at try {kill}, and started again"
-                ));
-                return Ok(());
-            }
+        if !self.gate.wait_for_transaction(WAIT_MAX) {
+            return Err(format!("the worker signs nothing; see {}", self.worker.log.display()));
         }
-        Err(format!("the worker was killed {KILLS_MAX} times and never between signing and sending"))
+        self.worker.kill()?;
+        let slots = self.anchors.config.with_file_name("journal").join(NAME).join("slots");
+        if newest_state(&slots) != Some(true) {
+            return Err(format!("a transaction was to be sent that is not on the disk of {}", slots.display()));
+        }
+        self.gate.open();
+        self.worker.restart(&self.anchors)?;
+        say("chain  the worker was killed between signing and sending, and started again");
+        Ok(())
     }
 
     /// Takes blocks back, with every transaction in them.
@@ -250,6 +253,20 @@ impl Chain {
         let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
         if body.contains("\"error\"") { Err(format!("{method}: {body}")) } else { Ok(body.to_owned()) }
     }
+}
+
+fn address(url: &str) -> Result<SocketAddr, String> {
+    url.trim_start_matches("http://").parse().map_err(|error| format!("{url}: {error}"))
+}
+
+/// Lets the worker's file name the gate where it named the chain.
+fn lead_through(gate: &Gate, rpc: &str, config: &Path) -> Result<(), String> {
+    let text = std::fs::read_to_string(config).map_err(words)?;
+    let led = text.replace(rpc, &format!("http://{}", gate.address()));
+    if led == text {
+        return Err(format!("{} does not name {rpc}", config.display()));
+    }
+    std::fs::write(config, led).map_err(words)
 }
 
 /// Whether the newest slot of the worker's journal is signed and nothing more; nothing if there is no slot.

@@ -17,6 +17,7 @@ mod books;
 mod catalogue;
 mod chain;
 mod finance;
+mod gate;
 mod http;
 mod market;
 mod node;
@@ -156,6 +157,7 @@ impl Demo {
         let count = frames.len();
         say(&format!("sign   {} listings and {orders} orders, in {:.1} s", items.len(), began.elapsed().as_secs_f64()));
 
+        chain.hold_transactions();
         let meanwhile = async {
             tokio::task::block_in_place(|| chain.kill_between_signing_and_sending())?;
             office.upgrade().await
