@@ -131,7 +131,7 @@ pub(crate) fn run(applier: &mut Applier) {
     }
 }
 
-/// Shows readers what is stored, on a node that may not write.
+/// Shows readers what is stored, before anything is applied.
 pub(crate) fn show_stored(shared: &Shared) -> Result<(), StorageError> {
     if let Some((tree, checkpoint)) = stored::tree(shared)? {
         show(shared, &tree, checkpoint);

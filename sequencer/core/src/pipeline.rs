@@ -139,6 +139,8 @@ impl Sequencer {
                 let certifier = Certifier::new(Arc::clone(&shared), tree, fence, epoch);
                 this.spawn_all(Orderer::new(Arc::clone(&shared), start), appender, certifier)?;
                 if let Some(follower) = follower {
+                    // Before anybody can ask: whoever has seen this log must not find a shorter one.
+                    apply::show_stored(&shared)?;
                     let (batches, batch_writer) = apply::write::batch_desk(Arc::clone(&shared.engine));
                     let (pages, page_writer) = apply::write::page_desk(Arc::clone(&shared.engine));
                     let mut applier = Applier::new(Arc::clone(&shared), follower, (batches, pages));

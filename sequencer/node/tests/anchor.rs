@@ -13,7 +13,11 @@ use std::time::{Duration, Instant};
 
 use common::{Home, Node, code, copy_folder, err, json_lines, out, run, tally};
 use serde_json::Value;
+use tally::anchoring::ClientLogs;
 use tally::anchoring::development::{DevAnchors, DevChain};
+use tally_anchor::source::{LogKind, LogSource as _};
+use tally_client::{Client, Trust};
+use tally_verify::TrustRoot;
 
 /// Anchors come every two seconds, finality is four blocks away.
 const WAIT_MAX: Duration = Duration::from_secs(120);
@@ -110,6 +114,34 @@ fn a_development_chain_anchors_the_log_and_its_contract_bears_an_event_out() {
     let uses = run(tally(&["anchor", "uses", "--config", &text("config"), "--chain", "dev", "--json"]));
     assert_eq!(code(&uses), 0, "{}{}", out(&uses), err(&uses));
     assert_eq!(json_lines(&uses)[0]["unexplained"], serde_json::json!([]));
+    node.stop();
+}
+
+/// The worker's view of a home's logs.
+fn source(home: &Home) -> ClientLogs {
+    let profile = home.profile();
+    let trust = Trust::Given(TrustRoot::ledger(profile.ledger_id));
+    ClientLogs(Client::builder(&profile.url).trust(trust).build().unwrap())
+}
+
+#[test]
+fn outcomes_that_were_published_do_not_shrink_for_the_worker_when_a_node_starts_without_plugins() {
+    let home = Home::new();
+    let node = home.start();
+    let index = submit(&home, "o-1");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let newest = || {
+        let logs = source(&home);
+        runtime.block_on(async { logs.newest(LogKind::Outcomes).await.unwrap() })
+    };
+    until("published", || newest().is_some_and(|newest| newest.size.get() > index));
+    let before = newest().unwrap();
+    node.stop();
+    let mut bare = home.dev();
+    bare.arg("--no-plugins");
+    let node = Node::start(bare).unwrap();
+    assert_eq!(rung(&home, "applied"), 0, "this start applies nothing");
+    assert_eq!(newest(), Some(before), "a worker that finds its log shorter halts until an operator clears it");
     node.stop();
 }
 

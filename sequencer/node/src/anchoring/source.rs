@@ -6,6 +6,8 @@
 use std::sync::Arc;
 
 use tally_anchor::source::{Answer, LogKind, LogSource, Published, SourceError};
+use tally_client::api::error::ErrorCode;
+use tally_client::api::ledger::Ladder;
 use tally_client::{Class, Client, ClientError, Log, SeenCheckpoint};
 use tally_core::{ReadError, Reader};
 use tally_protocol::checkpoint::SignedCheckpoint;
@@ -28,6 +30,12 @@ fn source_error(error: &ClientError) -> SourceError {
     if error.class() == Class::Retry { SourceError::Unreachable(why) } else { SourceError::Malformed(why) }
 }
 
+/// Whether a node says that none of its starts published what was asked for.
+fn is_never(error: &ClientError) -> bool {
+    let ClientError::Refused(refusal) = error else { return false };
+    matches!(refusal.code, Some(ErrorCode::PluginsNotEnabled | ErrorCode::NotYet))
+}
+
 fn seen(seen: &SeenCheckpoint) -> Published {
     let (size, root) = (seen.checkpoint.size, seen.checkpoint.root);
     Published { size, root, note: seen.note.clone() }
@@ -35,19 +43,21 @@ fn seen(seen: &SeenCheckpoint) -> Published {
 
 impl ClientLogs {
     async fn newest_of(&self, kind: LogKind) -> Result<Option<Published>, SourceError> {
-        let ladder = self.0.ladder().await.map_err(|error| source_error(&error))?;
-        let none_yet = match kind {
-            LogKind::Events => ladder.published.get() == 0,
-            LogKind::Outcomes => ladder.applied.get() == 0,
-        };
-        if none_yet {
-            return Ok(None);
-        }
         let newest = match kind {
+            LogKind::Events if self.ladder().await?.published.get() == 0 => return Ok(None),
             LogKind::Events => self.0.published_checkpoint().await,
-            LogKind::Outcomes => self.0.outcomes_checkpoint().await,
+            // Nothing applied yet does not mean nothing published: this start may not run plugins, or be making the
+            // outcomes again. Only the node's own word for "never" counts; a log that is shorter halts its worker.
+            LogKind::Outcomes => match self.0.outcomes_checkpoint().await {
+                Err(error) if is_never(&error) => return Ok(None),
+                newest => newest,
+            },
         };
         newest.map(|checkpoint| Some(seen(&checkpoint))).map_err(|error| source_error(&error))
+    }
+
+    async fn ladder(&self) -> Result<Ladder, SourceError> {
+        self.0.ladder().await.map_err(|error| source_error(&error))
     }
 }
 
