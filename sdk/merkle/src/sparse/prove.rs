@@ -40,17 +40,22 @@ pub fn prove<S: PageStore>(
 }
 
 /// Walks down one page as far as it goes, while the hashes lead to the expected one; expects the last one's then.
-fn walk(page: &Page, key: &StateKey, expected: &mut StateNode, siblings: &mut Vec<StateNode>) -> Option<Slot> {
+fn walk<B: AsRef<[u8]>>(
+    page: &Page<B>,
+    key: &StateKey,
+    expected: &mut StateNode,
+    siblings: &mut Vec<StateNode>,
+) -> Option<Slot> {
     let hash_at = |at: u32| match page.slot(at) {
         Slot::Leaf(leaf) => state_leaf(&leaf.key, &leaf.value),
-        _ => *page.hash(at),
+        _ => page.hash(at),
     };
     let (mut at, mut depth) = (TOP, page.id.depth());
     if hash_at(at) != *expected {
         return None;
     }
     while let Slot::Inner(left, right) = page.slot(at) {
-        let (below, beside) = Page::half(left, right, key, depth);
+        let (below, beside) = Page::<B>::half(left, right, key, depth);
         let (left, right) = (hash_at(left), hash_at(right));
         if state_node(&left, &right) != *expected {
             return None;

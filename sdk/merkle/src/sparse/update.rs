@@ -89,14 +89,18 @@ pub fn update<S: PageStore>(
 }
 
 /// Stored pages, decoded: what is there is a page of its place.
-pub(super) fn load<S: PageStore>(store: &S, ids: &[PageId]) -> Result<Vec<Option<Page>>, StateTreeError<S::Error>> {
+#[expect(clippy::type_complexity, reason = "a page or none for each, or the store's error")]
+pub(super) fn load<S: PageStore>(
+    store: &S,
+    ids: &[PageId],
+) -> Result<Vec<Option<Page<S::Bytes>>>, StateTreeError<S::Error>> {
     let stored = store.pages(ids).map_err(StateTreeError::Store)?;
     let mut stored = stored.into_iter();
     ids.iter()
         .map(|id| {
             // A store that gives too few does not have the others.
             let Some(bytes) = stored.next().flatten() else { return Ok(None) };
-            Page::decode(*id, bytes.as_ref()).map(Some).map_err(|error| StateTreeError::Page { id: *id, error })
+            Page::decode(*id, bytes).map(Some).map_err(|error| StateTreeError::Page { id: *id, error })
         })
         .collect()
 }
@@ -182,7 +186,7 @@ impl<S: PageStore> Work<'_, S> {
         Ok(())
     }
 
-    fn read(&self, tasks: &[Task<'_>]) -> Result<Vec<Page>, StateTreeError<S::Error>> {
+    fn read(&self, tasks: &[Task<'_>]) -> Result<Vec<Page<S::Bytes>>, StateTreeError<S::Error>> {
         let stored: Vec<PageId> = tasks.iter().filter(|task| task.is_stored()).map(|task| task.id).collect();
         let mut loaded = if stored.is_empty() { Vec::new() } else { load(self.store, &stored)? }.into_iter();
         tasks
@@ -195,15 +199,15 @@ impl<S: PageStore> Work<'_, S> {
     }
 
     /// Notes the page's new bytes; gives what the page above needs.
-    fn finish(&mut self, page: &Page, task: &Task<'_>) -> Now {
+    fn finish(&mut self, page: &Page<S::Bytes>, task: &Task<'_>) -> Now {
         if !page.is_changed(TOP) {
             return Now::Same;
         }
         let (now, is_kept) = match page.slot(TOP) {
             Slot::Empty => (Now::Empty, false),
             // Only the root page keeps a single leaf; of any other it moves up.
-            Slot::Leaf(leaf) => (Now::Leaf(leaf, *page.hash(TOP)), task.id == PageId::ROOT),
-            Slot::Inner(..) | Slot::Link => (Now::Inner(*page.hash(TOP)), true),
+            Slot::Leaf(leaf) => (Now::Leaf(leaf, page.hash(TOP)), task.id == PageId::ROOT),
+            Slot::Inner(..) | Slot::Link => (Now::Inner(page.hash(TOP)), true),
         };
         if is_kept {
             self.pages.push((task.id, Some(page.encode())));
@@ -221,7 +225,7 @@ impl Task<'_> {
 }
 
 impl<'a> Ways<'a> {
-    fn descend(&mut self, pages: &[Page], spot: Spot, changes: &'a [StateChange]) {
+    fn descend<B: AsRef<[u8]>>(&mut self, pages: &[Page<B>], spot: Spot, changes: &'a [StateChange]) {
         let Some(first) = changes.first() else { return };
         let page = &pages[spot.page];
         match page.slot(spot.at) {
@@ -229,7 +233,7 @@ impl<'a> Ways<'a> {
             Slot::Link => {
                 // The last page has no links (its decoder says so), so there always is a page below.
                 let Some(id) = page.id.towards(&first.key) else { return };
-                let task = Task { id, was: *page.hash(spot.at), changes: Cow::Borrowed(changes) };
+                let task = Task { id, was: page.hash(spot.at), changes: Cow::Borrowed(changes) };
                 self.links.push((spot, task));
             }
             Slot::Inner(left, right) => {
@@ -249,7 +253,7 @@ impl<'a> Ways<'a> {
     }
 
     /// Puts the changes at the end of a path into effect.
-    fn grow(&mut self, pages: &mut [Page], spot: Spot, changes: &[StateChange]) {
+    fn grow<B: AsRef<[u8]>>(&mut self, pages: &mut [Page<B>], spot: Spot, changes: &[StateChange]) {
         let was = match pages[spot.page].slot(spot.at) {
             Slot::Leaf(leaf) => Some(leaf),
             _ => None,
@@ -261,7 +265,7 @@ impl<'a> Ways<'a> {
     }
 
     /// Makes a slot the subtree of these leaves, which rise.
-    fn plant(&mut self, pages: &mut [Page], spot: Spot, leaves: &[StateLeaf]) {
+    fn plant<B: AsRef<[u8]>>(&mut self, pages: &mut [Page<B>], spot: Spot, leaves: &[StateLeaf]) {
         let page = &mut pages[spot.page];
         match leaves {
             [] => page.change(spot.at, Slot::Empty, StateNode::EMPTY),
@@ -301,7 +305,7 @@ fn merged(was: Option<StateLeaf>, changes: &[StateChange]) -> Vec<StateLeaf> {
     leaves
 }
 
-fn hash_leaves(pages: &mut [Page], leaves: impl Iterator<Item = (Spot, StateLeaf)>) {
+fn hash_leaves<B: AsRef<[u8]>>(pages: &mut [Page<B>], leaves: impl Iterator<Item = (Spot, StateLeaf)>) {
     let (spots, leaves): (Vec<Spot>, Vec<StateLeaf>) = leaves.unzip();
     let hashes = state_leaf_many(leaves.iter().map(|leaf| (&leaf.key, &leaf.value)));
     for (spot, hash) in spots.into_iter().zip(hashes) {
@@ -309,28 +313,30 @@ fn hash_leaves(pages: &mut [Page], leaves: impl Iterator<Item = (Spot, StateLeaf
     }
 }
 
-/// The hashes of the halves of inner slots; of nothing for other slots, which are not asked for.
-fn halves<'p>(pages: &'p [Page], spots: impl Iterator<Item = &'p Spot>) -> impl Iterator<Item = [&'p StateNode; 2]> {
-    spots.map(|spot| {
+/// The hashes of inner slots by those of their halves; of nothing for other slots, which are not asked for.
+fn hash_inner<'p, B: AsRef<[u8]>>(pages: &[Page<B>], spots: impl Iterator<Item = &'p Spot>) -> Vec<StateNode> {
+    let halves = |spot: &Spot| {
         let page = &pages[spot.page];
         match page.slot(spot.at) {
             Slot::Inner(left, right) => [page.hash(left), page.hash(right)],
-            _ => [&StateNode::ZERO; 2],
+            _ => [StateNode::ZERO; 2],
         }
-    })
+    };
+    let halves: Vec<[StateNode; 2]> = spots.map(halves).collect();
+    state_node_many(halves.iter().map(|[left, right]| (left, right)))
 }
 
 /// Whether the tops are what they are read as, and every inner slot is the hash of its halves.
-fn check<E>(pages: &[Page], tasks: &[Task<'_>], inner: &[Spot]) -> Result<(), StateTreeError<E>> {
+fn check<B: AsRef<[u8]>, E>(pages: &[Page<B>], tasks: &[Task<'_>], inner: &[Spot]) -> Result<(), StateTreeError<E>> {
     for (page, task) in pages.iter().zip(tasks) {
-        if *page.hash(TOP) != task.was {
+        if page.hash(TOP) != task.was {
             return Err(StateTreeError::OtherRoot(task.id));
         }
     }
-    let computed = state_node_many(halves(pages, inner.iter()).map(|[left, right]| (left, right)));
+    let computed = hash_inner(pages, inner.iter());
     for (spot, computed) in inner.iter().zip(computed) {
         let page = &pages[spot.page];
-        if *page.hash(spot.at) != computed {
+        if page.hash(spot.at) != computed {
             return Err(StateTreeError::OtherRoot(page.id));
         }
     }
@@ -338,7 +344,7 @@ fn check<E>(pages: &[Page], tasks: &[Task<'_>], inner: &[Spot]) -> Result<(), St
 }
 
 /// Puts what the page below has become into its link.
-fn take_over(page: &mut Page, at: u32, now: &Now) {
+fn take_over<B: AsRef<[u8]>>(page: &mut Page<B>, at: u32, now: &Now) {
     match *now {
         Now::Same => {}
         Now::Empty => page.change(at, Slot::Empty, StateNode::EMPTY),
@@ -348,7 +354,7 @@ fn take_over(page: &mut Page, at: u32, now: &Now) {
 }
 
 /// Brings inner slots into their short form, the lowest first, and hashes those that stay.
-fn settle(pages: &mut [Page], inner: &[Spot]) {
+fn settle<B: AsRef<[u8]>>(pages: &mut [Page<B>], inner: &[Spot]) {
     let mut levels: [Vec<Spot>; PAGE_LEVELS as usize] = Default::default();
     for spot in inner.iter().rev() {
         let page = &mut pages[spot.page];
@@ -363,7 +369,7 @@ fn settle(pages: &mut [Page], inner: &[Spot]) {
             _ => None,
         };
         if let Some(half) = short {
-            let (slot, hash) = (page.slot(half), *page.hash(half));
+            let (slot, hash) = (page.slot(half), page.hash(half));
             page.change(spot.at, slot, hash);
         } else {
             page.change(spot.at, Slot::Inner(left, right), StateNode::ZERO);
@@ -371,7 +377,7 @@ fn settle(pages: &mut [Page], inner: &[Spot]) {
         }
     }
     for level in levels.iter().rev() {
-        let hashes = state_node_many(halves(pages, level.iter()).map(|[left, right]| (left, right)));
+        let hashes = hash_inner(pages, level.iter());
         for (spot, hash) in level.iter().zip(hashes) {
             pages[spot.page].set_hash(spot.at, hash);
         }
