@@ -175,9 +175,10 @@ impl Unwritten {
         }
         for (name, page) in &change.pages {
             let key = PageKey { tree: change.tree, name: name.clone() }.encode();
-            self.remove(&key);
-            self.bytes += size(&key, page.as_ref());
-            self.pages.insert(key, page.clone());
+            let (added, key_bytes) = (size(&key, page.as_ref()), key.len());
+            let before = self.pages.insert(key, page.clone());
+            self.bytes += added;
+            self.bytes -= before.map_or(0, |page| key_bytes + page.map_or(0, |page| page.len()));
         }
     }
 

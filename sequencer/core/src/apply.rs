@@ -40,11 +40,9 @@ pub use desk::ApplyState;
 pub(crate) use desk::Applying;
 use write::{BatchDesk, PageDesk};
 
-/// Events of a range that was applied before, at the most: bounds what a crash repeats and what a follower holds until it
-/// is stored.
+/// Events of a range at the most: bounds what a crash repeats, what a follower holds until it is stored, and the batch that
+/// is synced on the log that receipts wait for. A follower's pages cost the less for each event the more there are.
 const RANGE_EVENTS_MAX: u64 = 4096;
-/// Events of a new range at the most: its batch is synced on the log that receipts wait for, so it is kept short.
-const NEW_EVENTS_MAX: u64 = 1024;
 /// No event is added to a range behind so many bytes of frames: bounds its memory.
 const RANGE_BYTES_MAX: usize = 8 << 20;
 /// Ranges that could still grow are so far apart: each costs a sync, and the log's own syncs come first. Behind a range of
@@ -240,7 +238,7 @@ impl Applier {
         let replayed = plan.recorded.is_some();
         self.commit(&plan, applied)?;
         let left = self.shared.watermarks.get(Rung::Signed).get().saturating_sub(self.tree.size().get());
-        Ok(replayed || left >= NEW_EVENTS_MAX)
+        Ok(replayed || left >= RANGE_EVENTS_MAX)
     }
 
     /// The next range: of events that were applied before, the range that was recorded or a part of one without cuts;
@@ -248,11 +246,10 @@ impl Applier {
     fn plan(&self) -> Result<Plan, ApplyError> {
         let first = Index::new(self.tree.size().get());
         let signed = self.shared.watermarks.get(Rung::Signed);
-        if !self.recorded_end.holds(first) {
-            let end = signed.min(TreeSize::new(first.get() + NEW_EVENTS_MAX));
-            return Ok(Plan { first, end, recorded: None, divisible: true });
-        }
         let bound = signed.min(TreeSize::new(first.get() + RANGE_EVENTS_MAX));
+        if !self.recorded_end.holds(first) {
+            return Ok(Plan { first, end: bound, recorded: None, divisible: true });
+        }
         if self.recorded_end > signed {
             return Err(ApplyError::Recorded(first));
         }
