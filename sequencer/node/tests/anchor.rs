@@ -121,7 +121,7 @@ fn a_development_chain_anchors_the_log_and_its_contract_bears_an_event_out() {
 fn source(home: &Home) -> ClientLogs {
     let profile = home.profile();
     let trust = Trust::Given(TrustRoot::ledger(profile.ledger_id));
-    ClientLogs(Client::builder(&profile.url).trust(trust).build().unwrap())
+    ClientLogs::new(Client::builder(&profile.url).trust(trust).build().unwrap())
 }
 
 #[test]
@@ -130,11 +130,13 @@ fn outcomes_that_were_published_do_not_shrink_for_the_worker_when_a_node_starts_
     let node = home.start();
     let index = submit(&home, "o-1");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let newest = || {
-        let logs = source(&home);
-        runtime.block_on(async { logs.newest(LogKind::Outcomes).await.unwrap() })
-    };
+    let ask = |logs: &ClientLogs| runtime.block_on(async { logs.newest(LogKind::Outcomes).await });
+    let newest = || ask(&source(&home)).unwrap();
     until("published", || newest().is_some_and(|newest| newest.size.get() > index));
+    let known = source(&home);
+    assert!(ask(&known).unwrap().is_some());
+    let index = submit(&home, "o-2");
+    until("published again", || newest().is_some_and(|newest| newest.size.get() > index));
     let before = newest().unwrap();
     node.stop();
     let mut bare = home.dev();
@@ -142,6 +144,9 @@ fn outcomes_that_were_published_do_not_shrink_for_the_worker_when_a_node_starts_
     let node = Node::start(bare).unwrap();
     assert_eq!(rung(&home, "applied"), 0, "this start applies nothing");
     assert_eq!(newest(), Some(before), "a worker that finds its log shorter halts until an operator clears it");
+    // No proof from what this worker saw, on a start that serves none: an error, which it tries again, and not "never".
+    let unproven = ask(&known);
+    assert!(unproven.is_err(), "{unproven:?}");
     node.stop();
 }
 

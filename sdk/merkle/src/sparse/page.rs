@@ -243,7 +243,7 @@ struct Reader<'a> {
     next: usize,
     top: u16,
     prefix: &'a [u8],
-    /// Whether the page has places below its lowest level.
+    /// Whether nothing can lie below the page.
     is_last: bool,
     places: Vec<Place>,
 }
@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
         if prefix != id.prefix() {
             return Err(PageError::Place);
         }
-        // Inner slots are one fewer than all others; half of those are leaves or links where pages are full.
+        // Enough unless many slots are empty, which take a byte each.
         let places = Vec::with_capacity(rest.len() / (1 + HASH_BYTES) + 2);
         let next = HEAD_BYTES + prefix.len();
         Ok(Self { body, next, top: id.depth(), prefix, is_last: id.is_last(), places })

@@ -4,6 +4,7 @@
 //! all it saw before. [`NodeLogs`] asks the node of this process.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tally_anchor::source::{Answer, LogKind, LogSource, Published, SourceError};
 use tally_client::api::error::ErrorCode;
@@ -16,7 +17,11 @@ use tally_protocol::id::TreeSize;
 
 /// A node's logs over HTTP.
 #[derive(Clone)]
-pub struct ClientLogs(pub Client);
+pub struct ClientLogs {
+    client: Client,
+    /// Whether a checkpoint of outcomes was ever seen: then there is one, whatever a node says that starts.
+    outcomes_seen: Arc<AtomicBool>,
+}
 
 const fn log_of(kind: LogKind) -> Log {
     match kind {
@@ -42,22 +47,38 @@ fn seen(seen: &SeenCheckpoint) -> Published {
 }
 
 impl ClientLogs {
+    /// The logs of the node that this client talks to.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self { client, outcomes_seen: Arc::default() }
+    }
+
     async fn newest_of(&self, kind: LogKind) -> Result<Option<Published>, SourceError> {
-        let newest = match kind {
-            LogKind::Events if self.ladder().await?.published.get() == 0 => return Ok(None),
-            LogKind::Events => self.0.published_checkpoint().await,
-            // Nothing applied yet does not mean nothing published: this start may not run plugins, or be making the
-            // outcomes again. Only the node's own word for "never" counts; a log that is shorter halts its worker.
-            LogKind::Outcomes => match self.0.outcomes_checkpoint().await {
-                Err(error) if is_never(&error) => return Ok(None),
-                newest => newest,
-            },
-        };
-        newest.map(|checkpoint| Some(seen(&checkpoint))).map_err(|error| source_error(&error))
+        match kind {
+            LogKind::Events if self.ladder().await?.published.get() == 0 => Ok(None),
+            LogKind::Events => self.client.published_checkpoint().await.map(Some),
+            LogKind::Outcomes => self.outcomes().await,
+        }
+        .map(|newest| newest.map(|checkpoint| seen(&checkpoint)))
+        .map_err(|error| source_error(&error))
+    }
+
+    /// Nothing applied yet does not mean nothing published: this start may not run plugins, or be making the outcomes
+    /// again. Only the node's own word for "never" counts, and only of a log that was never seen: then the refusal is of
+    /// the checkpoint itself and not of a proof from an older one. A log that is shorter halts its worker.
+    async fn outcomes(&self) -> Result<Option<Arc<SeenCheckpoint>>, ClientError> {
+        match self.client.outcomes_checkpoint().await {
+            Err(error) if is_never(&error) && !self.outcomes_seen.load(Ordering::Acquire) => Ok(None),
+            Err(error) => Err(error),
+            Ok(newest) => {
+                self.outcomes_seen.store(true, Ordering::Release);
+                Ok(Some(newest))
+            }
+        }
     }
 
     async fn ladder(&self) -> Result<Ladder, SourceError> {
-        self.0.ladder().await.map_err(|error| source_error(&error))
+        self.client.ladder().await.map_err(|error| source_error(&error))
     }
 }
 
@@ -67,7 +88,9 @@ impl LogSource for ClientLogs {
     }
 
     fn consistency(&self, kind: LogKind, old: TreeSize, new: TreeSize) -> Answer<'_, Vec<NodeHash>> {
-        Box::pin(async move { self.0.consistency(log_of(kind), old, new).await.map_err(|error| source_error(&error)) })
+        Box::pin(
+            async move { self.client.consistency(log_of(kind), old, new).await.map_err(|error| source_error(&error)) },
+        )
     }
 }
 

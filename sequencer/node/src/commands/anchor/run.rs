@@ -33,7 +33,7 @@ pub(super) async fn run(args: &RunArgs) -> Result<(), Failure> {
     let around = settings.surroundings("run")?;
     let gas_key = key("gas", &settings.keys.gas, &around).await?;
     let authority = key("authority", &settings.keys.authority, &around).await?;
-    let (metrics, source) = (Arc::new(Metrics::default()), Arc::new(ClientLogs(settings.client()?)));
+    let (metrics, source) = (Arc::new(Metrics::default()), Arc::new(ClientLogs::new(settings.client()?)));
     let logs = settings.logs()?;
     let mut workers = Vec::new();
     for config in &settings.chains {
